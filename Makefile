@@ -1,0 +1,33 @@
+# Two commands on a fresh machine with Python 3.11:  make demo   and   make test
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-all lint benchmark clean
+
+demo: .venv/installed
+	$(BIN)/recurray demo demo
+
+# Everything but the slow tests; `make test-all` adds the kills and the longer runs.
+test: .venv/installed lint
+	$(BIN)/pytest -m "not slow"
+
+test-all: .venv/installed lint
+	$(BIN)/pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: .venv/installed
+	$(BIN)/python -m tests.benchmarks.training_speed
+
+clean:
+	rm -rf runs/demo data/homeassistant-en-de data/prepared
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "recurray's pinned environment needs Python 3.11; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
