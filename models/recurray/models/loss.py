@@ -1,0 +1,83 @@
+"""Label-smoothed cross-entropy as a sum over target pieces, without a whole batch of log-probabilities in memory."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+CHUNK_ROWS = 1024
+"""Target pieces whose scores over the vocabulary are in memory at once."""
+
+
+class LossSums(NamedTuple):
+    """Sums over target pieces, in nats; divide them once, by the pieces of the whole update."""
+
+    loss: Tensor
+    """Label-smoothed cross-entropy: the one that is differentiated."""
+    nll: Tensor
+    """Negative log-likelihood, which perplexity is made of; carries no gradient."""
+
+
+def cross_entropy_sums(
+    states_nd: Tensor, weight_vd: Tensor, bias_v: Tensor, targets_n: Tensor, smoothing: float
+) -> LossSums:
+    """Cross-entropy of softmax(states weightᵀ + bias) against (1-ε) one-hot + ε uniform (Szegedy et al. 2016).
+
+    `states_nd` (N, D), `weight_vd` (V, D), `bias_v` (V,), `targets_n` (N,) int64, `smoothing` ε in [0, 1).
+    """
+    loss, nll = _chunked_cross_entropy(states_nd, weight_vd, bias_v, targets_n, smoothing)
+    return LossSums(loss, nll)
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    """With z the scores, loss = log Σ exp z - (1-ε) z_y - ε mean z, and ∂loss/∂z = softmax z - (1-ε) 1_y - ε/V.
+
+    The gradient is made in the forward pass, chunk by chunk, while the scores are at hand: three products in all,
+    as few as there can be, and no score is computed or kept twice.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, states_nd: Tensor, weight_vd: Tensor, bias_v: Tensor, targets_n: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        wants_grad = any(tensor.requires_grad for tensor in (states_nd, weight_vd, bias_v))
+        grads = [torch.zeros_like(tensor) for tensor in (states_nd, weight_vd, bias_v)] if wants_grad else []
+        loss = nll = states_nd.new_zeros(())
+        for begin in range(0, states_nd.shape[0], CHUNK_ROWS):
+            chunk = slice(begin, begin + CHUNK_ROWS)
+            scores_nv = torch.addmm(bias_v, states_nd[chunk], weight_vd.t())
+            chunk_loss, chunk_nll, log_z_n = _sums(scores_nv, targets_n[chunk], smoothing)
+            loss, nll = loss + chunk_loss, nll + chunk_nll
+            if wants_grad:
+                grad_nv = _score_gradient(scores_nv, log_z_n, targets_n[chunk], smoothing)
+                torch.mm(grad_nv, weight_vd, out=grads[0][chunk])
+                grads[1].addmm_(grad_nv.t(), states_nd[chunk])
+                grads[2].add_(grad_nv.sum(dim=0))
+        ctx.save_for_backward(*grads)
+        ctx.mark_non_differentiable(nll)
+        return loss, nll
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        states, weight, bias = (grad * upstream[0] for grad in ctx.saved_tensors)
+        return states, weight, bias, None, None
+
+
+_chunked_cross_entropy: Callable[..., tuple[Tensor, Tensor]] = _ChunkedCrossEntropy.apply
+
+
+def _sums(scores_nv: Tensor, targets_n: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+    log_z_n = scores_nv.logsumexp(dim=-1)
+    nll_n = log_z_n - scores_nv.gather(1, targets_n[:, None])[:, 0]
+    uniform_n = log_z_n - scores_nv.mean(dim=-1)
+    return ((1 - smoothing) * nll_n + smoothing * uniform_n).sum(), nll_n.sum(), log_z_n
+
+
+def _score_gradient(scores_nv: Tensor, log_z_n: Tensor, targets_n: Tensor, smoothing: float) -> Tensor:
+    """∂loss/∂scores, written over the scores."""
+    grad_nv = scores_nv.sub_(log_z_n[:, None]).exp_()
+    grad_nv.sub_(smoothing / scores_nv.shape[1])
+    rows = torch.arange(len(targets_n), device=targets_n.device)
+    grad_nv[rows, targets_n] -= 1 - smoothing
+    return grad_nv

@@ -1,0 +1,72 @@
+"""The one type in which a padded batch travels: values with their lengths."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A batch of right-padded sequences, with the lengths without which it could not be read.
+
+    `values` is (B, T, …), `lengths` is (B,) int64 with 1 ≤ length ≤ T, on the same device. What stands in `values`
+    beyond a sequence's length is padding and must change no result.
+    """
+
+    values: Tensor
+    lengths: Tensor
+
+    @property
+    def mask_bt(self) -> Tensor:
+        """(B, T) bool: true at a sequence's own positions, false at padding."""
+        positions = torch.arange(self.values.shape[1], device=self.lengths.device)
+        return positions < self.lengths[:, None]
+
+    def with_values(self, values: Tensor) -> "Padded":
+        """Other values, (B, T, …), of the same lengths."""
+        return Padded(values, self.lengths)
+
+    def zeroed(self) -> "Padded":
+        """The same sequences with zeros, and not merely small numbers, at padding; `values` is (B, T, D)."""
+        return self.with_values(self.values.masked_fill(~self.mask_bt[:, :, None], 0.0))
+
+    def reversed(self) -> "Padded":
+        """Each sequence reversed by its own length, padding left where it is; `values` is (B, T, D)."""
+        batch, time = self.values.shape[:2]
+        positions = torch.arange(time, device=self.lengths.device)
+        mirrored_bt = torch.where(self.mask_bt, self.lengths[:, None] - 1 - positions, positions)
+        rows = (mirrored_bt + time * torch.arange(batch, device=self.lengths.device)[:, None]).flatten()
+        return self.with_values(_permute_rows(self.values.flatten(0, 1), rows).view_as(self.values))
+
+    def last(self) -> Tensor:
+        """(B, D): the value at each sequence's last position."""
+        rows = torch.arange(self.values.shape[0], device=self.lengths.device)
+        return self.values[rows, self.lengths - 1]
+
+    def select(self, rows: Tensor) -> "Padded":
+        """The sequences `rows`, (B',) int64."""
+        return Padded(self.values.index_select(0, rows), self.lengths.index_select(0, rows))
+
+
+class _PermuteRows(torch.autograd.Function):
+    """Rows in another order, where the order is its own inverse, as mirroring is.
+
+    The gradient is then the same gather again; autograd's own would be a scatter-add, which is slower and, on CUDA,
+    not deterministic.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values_nd: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return values_nd.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        return grads[0].index_select(0, rows), None
+
+
+_permute_rows: Callable[[Tensor, Tensor], Tensor] = _PermuteRows.apply
