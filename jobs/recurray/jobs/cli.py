@@ -69,5 +69,7 @@ def _run(command: str, rest: list[str]) -> int:
     job = importlib.import_module(f"recurray.jobs.{command}")
     parser = argparse.ArgumentParser(prog=f"recurray {command}", description=job.__doc__, allow_abbrev=False)
     job.add_arguments(parser)
-    status: int = job.run(parser.parse_args(rest))
+    # Options may stand between a recipe and its assignments; submit hands on what follows its job as it stands.
+    parse = parser.parse_args if command == "submit" else parser.parse_intermixed_args
+    status: int = job.run(parse(rest))
     return status

@@ -13,6 +13,22 @@ PAD, UNK, BOS, EOS = 0, 1, 2, 3
 """Piece numbers with a meaning of their own; the tokenizer is trained with the same."""
 
 
+class Embedding(nn.Embedding):
+    """Vectors of pieces, multiplied by √dim on the way in (Vaswani et al. 2017, section 3.4): (B, T) → (B, T, dim).
+
+    The weights start with a deviation of 1/√dim, which suits them as output weights when they are tied; an LSTM that
+    reads inputs as small as that learns several times slower (docs/recipes.md has the measurement).
+    """
+
+    def __init__(self, vocab_size: int, dim: int) -> None:
+        super().__init__(vocab_size, dim)
+        nn.init.normal_(self.weight, std=dim**-0.5)
+
+    def forward(self, pieces: Tensor) -> Tensor:
+        """Vectors of unit variance at the start of training."""
+        return nn.functional.embedding(pieces, self.weight) * self.embedding_dim**0.5
+
+
 class Seq2Seq(nn.Module):
     """A BiLSTM encoder and an LSTM decoder with attention over one joint vocabulary.
 
@@ -34,8 +50,8 @@ class Seq2Seq(nn.Module):
         tie_embeddings: bool,
     ) -> None:
         super().__init__()
-        self.src_embedding = _embedding(vocab_size, embedding_dim)
-        self.tgt_embedding = self.src_embedding if tie_embeddings else _embedding(vocab_size, embedding_dim)
+        self.src_embedding = Embedding(vocab_size, embedding_dim)
+        self.tgt_embedding = self.src_embedding if tie_embeddings else Embedding(vocab_size, embedding_dim)
         self.encoder = BiLSTMEncoder(embedding_dim, hidden_dim, encoder_layers, dropout)
         self.decoder = LSTMDecoder(
             embedding_dim, hidden_dim, self.encoder.output_dim, decoder_layers, attention_heads, dropout
@@ -71,9 +87,3 @@ class Seq2Seq(nn.Module):
         readouts_bke, after = self.decoder.step(self.tgt_embedding(pieces_bk), state)
         scores_bkv = nn.functional.linear(readouts_bke, self.output_weight, self.output_bias)
         return scores_bkv.float().log_softmax(dim=-1), after
-
-
-def _embedding(vocab_size: int, dim: int) -> nn.Embedding:
-    embedding = nn.Embedding(vocab_size, dim)
-    nn.init.normal_(embedding.weight, std=dim**-0.5)
-    return embedding

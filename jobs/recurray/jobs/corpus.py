@@ -1,0 +1,86 @@
+"""Make a corpus from packages that people already have: cleaned, without duplicates, split into train, dev and test.
+
+homeassistant: interface strings of Home Assistant in two languages (--pair en-de), Apache-2.0, downloaded by pip.
+docstrings: bodies of docstrings and their first lines, from the Python packages installed beside recurray.
+"""
+
+import argparse
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from recurray.platform.errors import UserError
+
+if TYPE_CHECKING:
+    from recurray.platform.corpora.made import Corpus
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `recurray corpus`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("name", choices=CORPORA, help="which corpus")
+    parser.add_argument("--output", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--pair", help="source and target language, such as en-de (homeassistant)")
+    parser.add_argument("--wheel", type=Path, help="the package's file, where it cannot be downloaded (homeassistant)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`recurray corpus`."""
+    corpus(arguments.name, arguments.output, pair=arguments.pair, wheel=arguments.wheel)
+    return 0
+
+
+def corpus(name: str, folder: Path, *, pair: str | None = None, wheel: Path | None = None) -> dict[str, Any]:
+    """Makes a corpus and prints its source, licence and counts; one that is there is left as it is.
+
+    Returns what its `corpus.yaml` says. UserError where the folder holds something else, or the texts cannot be had.
+    """
+    from recurray.platform.corpora.made import CORPUS_FILE, write_corpus
+
+    words = ["recurray", "corpus", name, *(["--pair", pair] if pair else []), "--output", str(folder)]
+    command = shlex.join(words)
+    if folder.exists():
+        path = folder / CORPUS_FILE
+        summary: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if summary.get("command") != command:
+            raise UserError(f"{folder} exists and was not made by `{command}`; delete it or name another --output.")
+        print(f"{folder} is there already")
+    else:
+        summary = write_corpus(CORPORA[name](pair, wheel), folder, command)
+    _print(summary, folder)
+    return summary
+
+
+def _homeassistant(pair: str | None, wheel: Path | None) -> "Corpus":
+    from recurray.platform.corpora.homeassistant import make_homeassistant
+
+    return make_homeassistant(pair, wheel)
+
+
+def _docstrings(pair: str | None, wheel: Path | None) -> "Corpus":
+    from recurray.platform.corpora.docstrings import make_docstrings
+
+    for option, value in (("--pair", pair), ("--wheel", wheel)):
+        if value is not None:
+            raise UserError(f"the corpus docstrings takes no {option}.")
+    return make_docstrings()
+
+
+CORPORA: dict[str, Callable[[str | None, Path | None], "Corpus"]] = {
+    "homeassistant": _homeassistant,
+    "docstrings": _docstrings,
+}
+"""How each corpus is made from `--pair` and `--wheel`."""
+
+
+def _print(summary: dict[str, Any], folder: Path) -> None:
+    print(f"corpus   {summary['name']}, in {folder}")
+    print(f"source   {summary['source']}")
+    print(f"licence  {summary['licence']}")
+    for split, count in summary["rows"].items():
+        print(f"{split:<8} {count:>7,}")
+    for reason, count in summary["dropped"].items():
+        print(f"left out {count:>7,}  {reason}")

@@ -1,0 +1,184 @@
+"""The configuration of a run: one tree, each field with its unit and meaning."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from recurray.platform.corpora.sources import Source
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A part of the tree: unknown keys are refused, and nothing changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class CorpusConfig(Section):
+    """A corpus that recurray can make itself: made before preparing if its folder is not there."""
+
+    name: str
+    """One of the corpora that `recurray corpus --help` lists."""
+    folder: str
+    """Where it lies or is to lie."""
+    pair: str | None = None
+    """Source and target language, such as `en-de`, for a corpus of several languages."""
+
+
+class DataConfig(Section):
+    """Which texts are learned from, and which pairs of them are left out."""
+
+    src_lang: str
+    """The source language's code, for the model card and the report."""
+    tgt_lang: str
+    """The target language's code."""
+    corpus: CorpusConfig | None = None
+    """Where the sources below come from, if recurray makes them."""
+    train: Annotated[list[Source], Field(min_length=1)]
+    """Sources of training pairs, taken together."""
+    dev: Source
+    """Pairs for validation; never cleaned."""
+    test: Source | None = None
+    """Pairs that `recurray demo` translates and scores; training never reads them."""
+    max_pieces: PositiveInt = 128
+    """Training pairs with more pieces than this on either side are left out."""
+    max_length_ratio: Annotated[float, Field(gt=1)] = 4.0
+    """Training pairs where one side has this many times the pieces of the other, and 10 more, are left out."""
+    prepared: str = "data/prepared"
+    """The folder that holds prepared data, one folder for each different preparation."""
+
+
+class TokenizerConfig(Section):
+    """SentencePiece, one vocabulary for both sides; bytes stand in for characters that it never saw."""
+
+    vocab_size: Annotated[int, Field(gt=300)] = 8000
+    """Pieces in the vocabulary, 256 bytes and 4 control pieces among them."""
+    kind: Literal["unigram", "bpe"] = "unigram"
+    """How pieces are chosen."""
+    normalization: Literal["identity", "nfkc", "nmt_nfkc"] = "identity"
+    """SentencePiece's rule for characters; identity keeps the text as written, so that `…` stays `…`."""
+
+
+class ModelConfig(Section):
+    """Shape of the BiLSTM encoder, the attention and the LSTM decoder."""
+
+    embedding_dim: PositiveInt = 256
+    """Units of a piece's vector."""
+    hidden_dim: PositiveInt = 256
+    """Units of an LSTM layer in one direction, and of the decoder's layers."""
+    encoder_layers: PositiveInt = 2
+    """Bidirectional layers."""
+    decoder_layers: PositiveInt = 2
+    """Layers of the decoder."""
+    attention_heads: PositiveInt = 4
+    """Heads of the attention; must divide `hidden_dim`."""
+    dropout: Share = 0.3
+    """Share of units dropped before each layer and before the output."""
+    tie_embeddings: bool = True
+    """One matrix for source, target and output vectors instead of three."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden_dim % self.attention_heads:
+            raise ValueError(f"attention_heads {self.attention_heads} must divide hidden_dim {self.hidden_dim}")
+        return self
+
+
+class ScheduleConfig(Section):
+    """The learning rate over the steps."""
+
+    peak: Annotated[float, Field(gt=0)] = 1e-3
+    """The learning rate at the end of the warm-up."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 400
+    """Steps over which it rises from 0, in a line."""
+    decay: Literal["inverse_sqrt", "cosine"] = "inverse_sqrt"
+    """How it falls after: as peak × √(warmup / step), or along half a cosine to 0 at the last step."""
+
+
+class TrainingConfig(Section):
+    """What one update is made of, how many there are, and what is done between them."""
+
+    steps: PositiveInt
+    """Updates of the weights in the whole run."""
+    batch_tokens: PositiveInt = 4096
+    """Target pieces per update, on average over an epoch."""
+    sort_window: PositiveInt = 32
+    """Updates whose examples are sorted by length together, so that one update's examples are of like length."""
+    label_smoothing: Share = 0.1
+    """Share of the target's probability that is spread over the vocabulary."""
+    learning_rate: ScheduleConfig = ScheduleConfig()
+    """The learning rate over the steps."""
+    adam_betas: tuple[Share, Share] = (0.9, 0.98)
+    """Decay of Adam's first and second moments."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """The whole update's gradient is scaled down to this norm where it is longer."""
+    log_every: PositiveInt = 1
+    """Steps from one logged step to the next."""
+    validate_every: PositiveInt = 500
+    """Steps from one validation (dev loss, BLEU, chrF) to the next; the last step is always validated."""
+    checkpoint_every: PositiveInt = 200
+    """Steps from one checkpoint to the next; the last step always makes one."""
+    keep_checkpoints: PositiveInt = 2
+    """Checkpoints that are kept; older ones are deleted."""
+    max_skipped: PositiveInt = 10
+    """Updates in a row that may be skipped for a non-finite loss or gradient before the run ends with an error."""
+
+
+class SearchConfig(Section):
+    """How translations are searched, unless the command says otherwise."""
+
+    beam_size: PositiveInt = 5
+    """Hypotheses kept a line; 1 is greedy."""
+    length_penalty: Annotated[float, Field(ge=0)] = 1.0
+    """GNMT's α: 0 prefers short hypotheses, 1 is about neutral."""
+    max_length_factor: Annotated[float, Field(gt=0)] = 2.0
+    """A hypothesis has at most this many times the source's pieces, and 10 more."""
+
+
+class ResourcesConfig(Section):
+    """What the run is computed on. Nothing here changes an update, so all of it may differ when a run goes on."""
+
+    workers: PositiveInt = 2
+    """Ray Train workers."""
+    threads: PositiveInt = 1
+    """CPU threads a worker."""
+    gpu: bool = False
+    """One GPU a worker."""
+    micro_batch_tokens: PositiveInt = 8192
+    """Padded pieces, source and target together, that go through the model at once on one worker."""
+    max_failures: Annotated[int, Field(ge=-1)] = 10
+    """Failures of workers after which the run is given up; -1 is never."""
+
+
+class WandbConfig(Section):
+    """Where the run is shown in Weights & Biases."""
+
+    project: str = "recurray"
+    """The project."""
+    entity: str | None = None
+    """The user or team; your own by default."""
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """`auto` is online where a key is found, else offline."""
+
+
+class RunConfig(Section):
+    """A whole run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """The run's name: its folder is `runs/NAME`."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    """What the initial weights, the order of examples and the dropout masks are made from."""
+    data: DataConfig
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig
+    search: SearchConfig = SearchConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    wandb: WandbConfig = WandbConfig()
+
+    @property
+    def folder(self) -> str:
+        """The run's folder, relative to the working directory."""
+        return f"runs/{self.name}"

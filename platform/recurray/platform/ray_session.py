@@ -1,0 +1,38 @@
+"""Being on a Ray cluster: the one in RAY_ADDRESS, or an embedded one."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import ray
+
+from recurray.platform.errors import UserError
+
+
+@contextmanager
+def ray_session(cpus: int, gpus: int = 0) -> Iterator[None]:
+    """A connection to the cluster in RAY_ADDRESS, or else an embedded one of at least so many CPUs, ended at the end.
+
+    Raises UserError where the cluster has fewer CPUs or GPUs in all.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # one report costs about one interval
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if ray.is_initialized():
+        yield
+        return
+    embedded_cpus = None if "RAY_ADDRESS" in os.environ else max(cpus, os.cpu_count() or 1)
+    ray.init(num_cpus=embedded_cpus, logging_level=logging.ERROR, log_to_driver=False)
+    try:
+        has = _cluster_resources()
+        if has.get("CPU", 0) < cpus or has.get("GPU", 0) < gpus:
+            raise UserError(
+                f"the cluster has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs but {cpus} and {gpus} were "
+                "asked for; lower resources.workers or resources.threads, or set resources.gpu=false."
+            )
+        yield
+    finally:
+        ray.shutdown()
+
+
+_cluster_resources: Callable[[], dict[str, float]] = ray.cluster_resources

@@ -1,0 +1,82 @@
+"""The run's log: one actor beside the driver that owns `metrics.jsonl`, `samples.jsonl` and the W&B run.
+
+Rank 0 sends it rows without waiting. It survives workers, so that one W&B run sees the whole training, and a row for
+a step that is already there is passed over: steps repeated after a kill come out the same, and are logged once.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from recurray.platform.config.tree import RunConfig
+from recurray.platform.tracking.wandb_run import WandbRun
+
+METRICS_FILE, SAMPLES_FILE = "metrics.jsonl", "samples.jsonl"
+
+Row = dict[str, Any]
+
+
+class RunLog:
+    """Appends rows by step; made again after a kill it goes on after the last whole row."""
+
+    def __init__(self, folder: Path, config: RunConfig) -> None:
+        self._metrics, self._samples = folder / METRICS_FILE, folder / SAMPLES_FILE
+        rows = _keep_whole_rows(self._metrics)
+        samples = _keep_whole_rows(self._samples)
+        self._last_step = rows[-1]["step"] if rows else 0
+        self._began = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
+        self._wandb = None if config.wandb.mode == "disabled" else WandbRun(folder, config)
+        for row in rows:
+            self._send(row, [sample for sample in samples if sample["step"] == row["step"]])
+
+    @ray.method
+    def log(self, row: Row, samples: list[Row]) -> None:
+        """Appends a step's figures and its sample translations; the row has `step`, greater from call to call."""
+        if row["step"] <= self._last_step:
+            return
+        row = row | {"seconds": round(time.monotonic() - self._began, 3)}
+        samples = [{"step": row["step"]} | sample for sample in samples]
+        _append(self._samples, samples)  # before its row: a step is logged once its row is there
+        _append(self._metrics, [row])
+        self._last_step = row["step"]
+        self._send(row, samples)
+
+    def _send(self, row: Row, samples: list[Row]) -> None:
+        if self._wandb is not None:
+            self._wandb.log(row, samples)
+
+    @ray.method
+    def last_step(self) -> int:
+        """The last step that is logged; 0 before the first."""
+        return self._last_step
+
+    @ray.method
+    def close(self) -> None:
+        """Ends the W&B run."""
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a log; one torn by a kill, at the end, is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def _keep_whole_rows(path: Path) -> list[Row]:
+    """Cuts a torn row off the file and returns the others."""
+    if path.exists():
+        whole = path.read_bytes().rfind(b"\n") + 1
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return read_rows(path)
+
+
+def _append(path: Path, rows: list[Row]) -> None:
+    with path.open("ab") as file:
+        file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))

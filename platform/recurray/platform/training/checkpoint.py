@@ -1,0 +1,50 @@
+"""Checkpoints: everything needed to go on exactly, written by rank 0 and kept by Ray Train."""
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import ray.train
+import torch
+from ray.train import Checkpoint, CheckpointUploadMode
+from torch import nn
+from torch.optim import Optimizer
+
+_FILE = "state.pt"
+
+
+@dataclass
+class Progress:
+    """How far a run is. With weights and optimizer it is all there is to a run: masks and orders are hashed."""
+
+    step: int = 0
+    """Updates done, skipped ones among them."""
+    skipped: int = 0
+    """Updates skipped for a non-finite loss or gradient."""
+    skipped_in_a_row: int = 0
+    """Of these, the ones since the last that was not."""
+    best_bleu: float = -1.0
+    """The best dev BLEU so far; -1 before the first validation."""
+
+
+def report_checkpoint(network: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
+    """Takes a checkpoint; every worker calls it, rank 0 writes, the upload goes on in the background."""
+    checkpoint = None
+    if ray.train.get_context().get_world_rank() == 0:
+        folder = tempfile.mkdtemp(prefix="recurray-checkpoint-")
+        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "progress": asdict(progress)}
+        torch.save(state, Path(folder) / _FILE)
+        checkpoint = Checkpoint.from_directory(folder)
+    ray.train.report({"step": progress.step}, checkpoint=checkpoint, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
+
+
+def restore_checkpoint(network: nn.Module, optimizer: Optimizer, device: torch.device) -> Progress:
+    """Loads the run's last checkpoint into network and optimizer, if there is one, and returns how far it is."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return Progress()
+    with checkpoint.as_directory() as folder:
+        state = torch.load(Path(folder) / _FILE, map_location=device, weights_only=True)
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(**state["progress"])

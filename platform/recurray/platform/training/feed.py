@@ -1,0 +1,70 @@
+"""The updates of a run as one worker needs them, each built while the one before is computed."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from recurray.platform.config.tree import RunConfig
+from recurray.platform.data.batches import make_batch
+from recurray.platform.data.dealing import deal, padded_tokens
+from recurray.platform.data.plan import BatchPlan, EpochPlan
+from recurray.platform.data.store import Store
+from recurray.platform.training.step import Update
+
+
+class Feed:
+    """Makes the update of any number from the store and the plan, with the micro-batches of worker `rank`."""
+
+    def __init__(self, store: Store, config: RunConfig, *, rank: int, workers: int, device: torch.device) -> None:
+        self._store = store
+        self._rank, self._workers, self._device = rank, workers, device
+        self._micro_batch_tokens = config.resources.micro_batch_tokens
+        self._plan = BatchPlan(
+            store.src.lengths,
+            store.tgt.lengths,
+            seed=config.seed,
+            batch_tokens=config.training.batch_tokens,
+            sort_window=config.training.sort_window,
+        )
+        self._epoch: tuple[int, EpochPlan] | None = None
+
+    def epoch_of(self, number: int) -> int:
+        """The epoch of update `number`; both count from 1."""
+        return (number - 1) // self._plan.steps_per_epoch + 1
+
+    def updates(self, first: int, last: int) -> Iterator[tuple[Update, float]]:
+        """Updates `first` to `last`, each with the seconds that were waited for it."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="feed") as builder:
+            ahead = builder.submit(self._build, first)
+            for number in range(first, last + 1):
+                asked = time.perf_counter()
+                update = ahead.result()
+                waited = time.perf_counter() - asked
+                if number < last:
+                    ahead = builder.submit(self._build, number + 1)
+                yield update, waited
+
+    def _build(self, number: int) -> Update:
+        epoch, index = divmod(number - 1, self._plan.steps_per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, self._plan.epoch(epoch))
+        examples = self._epoch[1].step(index)
+        src_lengths, tgt_lengths = self._store.src.lengths, self._store.tgt.lengths
+        shares = deal(
+            examples,
+            src_lengths,
+            tgt_lengths,
+            workers=self._workers,
+            micro_batch_tokens=self._micro_batch_tokens,
+        )
+        padded = sum(padded_tokens(part, src_lengths, tgt_lengths) for share in shares for part in share)
+        own = int(src_lengths[examples].sum() + tgt_lengths[examples].sum())
+        return Update(
+            number=number,
+            tokens=int(tgt_lengths[examples].sum()),
+            micro_batches=[make_batch(self._store, part).to(self._device) for part in shares[self._rank]],
+            stand_in=make_batch(self._store, examples[:1]).to(self._device),
+            padding_share=1.0 - own / padded,
+        )

@@ -1,0 +1,71 @@
+"""Launching a training: a Ray Train group of workers around the training loop, from the driver's side."""
+
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.train.torch import get_device
+from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, ScalingConfig
+from ray.train.v2.api.config import RunConfig as TrainRunConfig
+from ray.train.v2.torch.torch_trainer import TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from recurray.platform.config.tree import RunConfig
+from recurray.platform.data.preparing import Prepared
+from recurray.platform.tracking.run_log import RunLog
+from recurray.platform.training.loop import TrainingLoop
+
+CHECKPOINTS = "checkpoints"
+
+
+def launch(config: RunConfig, prepared: Prepared, folder: Path) -> str | None:
+    """Trains to the end or as far as it goes; returns why the run was given up, if it was.
+
+    A failed worker group is started again from the last checkpoint, and so is the run when this is called again.
+    Raises ray.train.TrainingFailedError when it failed more often than `resources.max_failures`.
+    """
+    resources = config.resources
+    run_log = _start_run_log(config, folder)
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={
+            "config": config.model_dump(mode="json"),
+            "prepared": str(prepared.folder.absolute()),
+            "folder": str(folder.absolute()),
+            "run_log": run_log,
+        },
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.gpu,
+            resources_per_worker={"CPU": resources.threads, **({"GPU": 1} if resources.gpu else {})},
+        ),
+        run_config=TrainRunConfig(
+            name=CHECKPOINTS,
+            storage_path=str(folder.absolute()),
+            checkpoint_config=CheckpointConfig(num_to_keep=config.training.keep_checkpoints),
+            failure_config=FailureConfig(max_failures=resources.max_failures),
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+    )
+    result: Any = trainer.fit()
+    ray.get(run_log.close.remote())
+    given_up: str | None = result.return_value
+    return given_up
+
+
+def _start_run_log(config: RunConfig, folder: Path) -> Any:
+    """The run's log, on the driver's node, where the run's folder is; started again with its state if it dies."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(RunLog).options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)
+    run_log = actor.remote(folder.absolute(), config)
+    ray.get(run_log.last_step.remote())  # so that it is there before the workers are
+    return run_log
+
+
+def _train_worker(job: dict[str, Any]) -> str | None:
+    """What each Ray Train worker runs."""
+    config = RunConfig.model_validate(job["config"])
+    torch.set_num_threads(config.resources.threads)
+    prepared, folder = Prepared(Path(job["prepared"])), Path(job["folder"])
+    return TrainingLoop(config, prepared, folder, job["run_log"], get_device()).run()

@@ -1,0 +1,163 @@
+"""The training loop of one worker: update, log, validate, checkpoint, and nothing else."""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+import torch.distributed as dist
+from ray.actor import ActorProxy
+from torch.nn.parallel import DistributedDataParallel
+
+from recurray.platform.config.tree import RunConfig
+from recurray.platform.data.preparing import Prepared
+from recurray.platform.saved_model import SavedConfig, SavedModel, build_network, save
+from recurray.platform.tracking.run_log import RunLog
+from recurray.platform.training.checkpoint import report_checkpoint, restore_checkpoint
+from recurray.platform.training.feed import Feed
+from recurray.platform.training.model_card import model_card
+from recurray.platform.training.schedule import learning_rate
+from recurray.platform.training.step import StepResult, Update, sum_gradients, train_step
+from recurray.platform.training.validation import Validation, Validator
+
+
+class TrainingLoop:
+    """Trains on one worker of a process group, from the run's last checkpoint to its last step.
+
+    Args:
+        config: the run's configuration.
+        prepared: its data.
+        folder: the run's folder.
+        run_log: the `RunLog` actor, which rank 0 sends its rows to.
+        device: where this worker computes.
+    """
+
+    def __init__(
+        self, config: RunConfig, prepared: Prepared, folder: Path, run_log: "ActorProxy[RunLog]", device: torch.device
+    ) -> None:
+        self._config, self._prepared, self._folder, self._run_log = config, prepared, folder, run_log
+        torch.manual_seed(config.seed)  # the same initial weights on every worker; nothing else draws from it
+        self._network = build_network(config.model, prepared.tokenizer.vocab_size).to(device)
+        self._optimizer = torch.optim.Adam(
+            self._network.parameters(), lr=0.0, betas=config.training.adam_betas, fused=True
+        )
+        self._progress = restore_checkpoint(self._network, self._optimizer, device)
+        self._model = DistributedDataParallel(self._network, gradient_as_bucket_view=True)
+        self._model.register_comm_hook(None, sum_gradients)
+        self._feed = Feed(prepared.train, config, rank=dist.get_rank(), workers=dist.get_world_size(), device=device)
+        self._validator = Validator(prepared, config.search, device)
+        self._speed = _Speed()
+        self._sent: list[ray.ObjectRef[None]] = []
+
+    def run(self) -> str | None:
+        """Trains to the end; returns why it was given up, if it was."""
+        training, progress = self._config.training, self._progress
+        for update, waited in self._feed.updates(progress.step + 1, training.steps):
+            self._set_learning_rate(update.number)
+            result = train_step(
+                self._model,
+                self._optimizer,
+                update,
+                seed=self._config.seed,
+                label_smoothing=training.label_smoothing,
+                clip_norm=training.clip_norm,
+            )
+            progress.step = update.number
+            progress.skipped += result.skipped
+            progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if result.skipped else 0
+            self._speed.add(update.tokens, waited)
+            self._after(update, result)
+            if progress.skipped_in_a_row >= training.max_skipped:
+                skipped = f"{training.max_skipped} updates in a row had a non-finite loss or gradient"
+                return f"{skipped}, the last of them step {update.number}"
+        return None
+
+    def _after(self, update: Update, result: StepResult) -> None:
+        """What is due after a step: validation, its log row, a checkpoint."""
+        training, step = self._config.training, update.number
+        last = step == training.steps
+        validates = last or step % training.validate_every == 0
+        if validates or step % training.log_every == 0:
+            row = self._row(update, result) | self._speed.figures()
+            self._log(row, self._validate() if validates else None)
+        if last or step % training.checkpoint_every == 0:
+            ray.get(self._sent)  # so that no checkpoint is ahead of the log
+            self._sent.clear()
+            report_checkpoint(self._network, self._optimizer, self._progress)
+            self._speed.restart()
+
+    def _validate(self) -> Validation:
+        self._network.eval()
+        validation = self._validator.validate(self._network)
+        self._network.train()
+        if validation.figures["dev/bleu"] > self._progress.best_bleu:
+            self._progress.best_bleu = validation.figures["dev/bleu"]
+            if dist.get_rank() == 0:
+                self._save_model(validation)
+        return validation
+
+    def _save_model(self, validation: Validation) -> None:
+        data = self._config.data
+        saved = SavedConfig(
+            src_lang=data.src_lang,
+            tgt_lang=data.tgt_lang,
+            max_pieces=data.max_pieces,
+            model=self._config.model,
+            search=self._config.search,
+        )
+        card = model_card(self._config, self._prepared.counts, self._progress.step, validation.figures)
+        save(self._folder / "model", SavedModel(self._network, self._prepared.tokenizer, saved), card)
+
+    def _row(self, update: Update, result: StepResult) -> dict[str, Any]:
+        return {
+            "step": update.number,
+            "epoch": self._feed.epoch_of(update.number),
+            "loss": _finite(result.loss),
+            "perplexity": _finite(math.exp(min(result.nll, 100.0))),
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
+            "grad_norm": _finite(result.grad_norm),
+            "clipped": int(result.grad_norm > self._config.training.clip_norm),
+            "tokens": update.tokens,
+            "padding_share": round(update.padding_share, 4),
+            "skipped_steps": self._progress.skipped,
+        }
+
+    def _log(self, row: dict[str, Any], validation: Validation | None) -> None:
+        if dist.get_rank() == 0:
+            figures, samples = (validation.figures, validation.samples) if validation else ({}, [])
+            self._sent.append(self._run_log.log.remote(row | figures, samples))
+        self._speed.restart()
+
+    def _set_learning_rate(self, step: int) -> None:
+        rate = learning_rate(step, self._config.training.steps, self._config.training.learning_rate)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
+
+class _Speed:
+    """Tokens per second and share of waiting for data since the last logged row."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._began = time.perf_counter()
+        self._tokens, self._waited = 0, 0.0
+
+    def add(self, tokens: int, waited: float) -> None:
+        self._tokens += tokens
+        self._waited += waited
+
+    def figures(self) -> dict[str, float]:
+        seconds = time.perf_counter() - self._began
+        return {
+            "tokens_per_second": round(self._tokens / seconds, 1),
+            "data_wait_share": round(self._waited / seconds, 4),
+        }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no word for infinity."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,85 @@
+"""Promise 2: one update's gradient, however it is cut, and one loss curve, however many workers."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from recurray.jobs.train import train
+from recurray.platform.config.tree import RunConfig
+from recurray.platform.data.preparing import Prepared, prepare
+from recurray.platform.saved_model import build_network
+from recurray.platform.training.feed import Feed
+from recurray.platform.training.step import sum_gradients, train_step
+
+
+@pytest.fixture(scope="module")
+def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    rendezvous = tmp_path_factory.mktemp("gloo") / "rendezvous"
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny_config: RunConfig, workplace: Path) -> Prepared:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workplace)
+        folder = prepare(tiny_config).folder
+    return Prepared(workplace / folder)
+
+
+def changed(config: RunConfig, section: str, **values: object) -> RunConfig:
+    return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
+
+
+def gradient(config: RunConfig, prepared: Prepared, workers: int, step: int) -> tuple[float, list[Tensor]]:
+    """Loss and gradient of one update, the shares of `workers` workers added up as the all-reduce adds them."""
+    torch.manual_seed(config.seed)
+    network = build_network(config.model, prepared.tokenizer.vocab_size)
+    model = DistributedDataParallel(network)
+    model.register_comm_hook(None, sum_gradients)
+    loss, total = 0.0, [torch.zeros_like(parameter) for parameter in network.parameters()]
+    for rank in range(workers):
+        feed = Feed(prepared.train, config, rank=rank, workers=workers, device=torch.device("cpu"))
+        ((update, _),) = feed.updates(step, step)
+        still = torch.optim.SGD(network.parameters(), lr=0.0)
+        result = train_step(model, still, update, seed=config.seed, label_smoothing=0.1, clip_norm=1e9)
+        loss += result.loss
+        for sums, parameter in zip(total, network.parameters(), strict=True):
+            assert parameter.grad is not None
+            sums += parameter.grad
+    return loss, total
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 64])
+@pytest.mark.parametrize("micro_batch_tokens", [64, 512, 100_000])
+def test_the_gradient_is_the_same_for_any_workers_and_micro_batches_with_dropout_on(
+    tiny_config: RunConfig, prepared: Prepared, process_group: None, workers: int, micro_batch_tokens: int
+) -> None:
+    loss, whole = gradient(tiny_config, prepared, 1, step=3)
+    config = changed(tiny_config, "resources", micro_batch_tokens=micro_batch_tokens)
+    cut_loss, cut = gradient(config, prepared, workers, step=3)
+    assert cut_loss == pytest.approx(loss, rel=1e-5)
+    assert max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(cut, whole, strict=True)) < 1e-5
+
+
+def test_one_worker_gives_the_losses_of_two_over_50_steps_with_dropout_on(
+    tiny_config: RunConfig, tiny_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    alone = changed(tiny_config, "resources", workers=1).model_copy(update={"name": "one-worker"})
+    assert train(alone) == 0
+    two, one = (
+        [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").open()][:50]
+        for folder in (tiny_run, workplace / alone.folder)
+    )
+    differences = [abs(a - b) / abs(b) for a, b in zip(two, one, strict=True)]
+    print(f"largest relative difference of the loss over 50 steps: {max(differences):.1e}")
+    assert differences[0] < 1e-5
+    assert max(differences) < 1e-4
