@@ -26,7 +26,8 @@ class Embedding(nn.Embedding):
 
     def forward(self, pieces: Tensor) -> Tensor:
         """Vectors of unit variance at the start of training."""
-        return nn.functional.embedding(pieces, self.weight) * self.embedding_dim**0.5
+        vectors: Tensor = nn.functional.embedding(pieces, self.weight)
+        return vectors * self.embedding_dim**0.5
 
 
 class Seq2Seq(nn.Module):

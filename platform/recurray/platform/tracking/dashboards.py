@@ -3,8 +3,8 @@
 from typing import Any
 
 import wandb
-import wandb_workspaces.reports.v2 as panels
-import wandb_workspaces.workspaces as workspaces
+from wandb_workspaces import workspaces
+from wandb_workspaces.reports.v2.interface import LinePlot, WeavePanelSummaryTable
 
 from recurray.platform.errors import UserError
 from recurray.platform.tracking.figures import SECTIONS
@@ -15,14 +15,12 @@ def make_workspace(entity: str, project: str) -> workspaces.Workspace:
     sections = [
         workspaces.Section(
             name=name,
-            panels=[
-                panels.LinePlot(title=plot.title, x="Step", y=list(plot.keys), title_y=plot.unit) for plot in plots
-            ],
+            panels=[LinePlot(title=plot.title, x="Step", y=list(plot.keys), title_y=plot.unit) for plot in plots],
             is_open=True,
         )
         for name, plots in SECTIONS.items()
     ]
-    table = panels.WeavePanelSummaryTable(table_name="samples")
+    table = WeavePanelSummaryTable(table_name="samples")
     samples = workspaces.Section(name="Sample translations", panels=[table], is_open=True)
     return workspaces.Workspace(name="recurray", entity=entity, project=project, sections=[*sections, samples])
 
@@ -33,11 +31,10 @@ def describe(workspace: workspaces.Workspace) -> str:
     for section in workspace.sections:
         lines.append(f"  {section.name}")
         for panel in section.panels:
-            match panel:
-                case panels.LinePlot():
-                    lines.append(f"    {panel.title} ({panel.title_y}): {', '.join(map(str, panel.y))} over {panel.x}")
-                case panels.WeavePanelSummaryTable():
-                    lines.append(f"    table {panel.table_name}")
+            if isinstance(panel, LinePlot):
+                lines.append(f"    {panel.title} ({panel.title_y}): {', '.join(map(str, panel.y))} over {panel.x}")
+            elif isinstance(panel, WeavePanelSummaryTable):
+                lines.append(f"    table {panel.table_name}")
     return "\n".join(lines)
 
 
