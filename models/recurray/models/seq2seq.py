@@ -1,5 +1,7 @@
 """The whole model: source pieces and target pieces in, loss sums out; or source pieces in, search state out."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -26,8 +28,7 @@ class Embedding(nn.Embedding):
 
     def forward(self, pieces: Tensor) -> Tensor:
         """Vectors of unit variance at the start of training."""
-        vectors: Tensor = nn.functional.embedding(pieces, self.weight)
-        return vectors * self.embedding_dim**0.5
+        return nn.functional.embedding(pieces, self.weight) * math.sqrt(self.embedding_dim)
 
 
 class Seq2Seq(nn.Module):
