@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wandb.proto import wandb_internal_pb2
-from wandb.sdk.internal.datastore import DataStore
+from tests.wandb_file import logged_rows
 
 pytestmark = pytest.mark.slow
 
@@ -83,24 +82,10 @@ def training_worker(driver: int) -> int:
     raise AssertionError("no worker found")
 
 
-def wandb_steps(run: Path) -> list[int]:
-    """Every step in the run's W&B files; there must be one file."""
-    (file,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
-    store = DataStore()
-    store.open_for_scan(str(file))
-    steps = []
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        if record.HasField("history"):
-            steps.append(record.history.step.num)
-    return steps
-
-
 def assert_same_run(broken: Path, unbroken: Path) -> None:
     """Each step once, in the file and in W&B, and every figure that the data decides as in the unbroken run."""
     assert [row["step"] for row in rows(broken)] == list(range(1, STEPS + 1))
-    assert wandb_steps(broken) == list(range(1, STEPS + 1))
+    assert [row["step"] for row in logged_rows(broken)] == list(range(1, STEPS + 1))
     pairs = list(zip(rows(broken), rows(unbroken), strict=True))
     difference = max(abs(one["loss"] - other["loss"]) / other["loss"] for one, other in pairs)
     print(f"largest relative difference of the loss over {STEPS} steps: {difference:.1e}")

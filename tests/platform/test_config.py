@@ -84,6 +84,6 @@ def test_the_resolved_configuration_is_itself_a_recipe(recipe: Path, tmp_path: P
 
 
 def test_differing_keys_are_named_with_both_values(recipe: Path) -> None:
-    one, other = load_config(recipe), load_config(recipe, ["model.dropout=0.1"])
-    assert differing_keys(one, other) == ["model.dropout (0.15, 0.1)"]
+    one, other = load_config(recipe), load_config(recipe, ["model.dropout=0.2"])
+    assert differing_keys(one, other) == ["model.dropout (0.1, 0.2)"]
     assert differing_keys(one, one) == []

@@ -91,6 +91,6 @@ def _print_screen(folder: Path, scores: dict[str, Any]) -> None:
     print(
         f"\nTry next:\n"
         f"  echo 'The device is not available.' | recurray translate {folder}/model\n"
-        f"  recurray train demo name=mine data.tgt_lang=de training.steps=400\n"
+        f"  recurray train demo name=smaller model.hidden_dim=128\n"
         f"  recurray report {folder}"
     )
