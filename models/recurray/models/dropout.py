@@ -58,7 +58,7 @@ class HashedDropout(nn.Module):
 
     def mask(self, key: DropoutKey, units: int) -> Tensor:
         """(B, units): 0 with the probability of dropout, else 1/(1-p)."""
-        row_b = key.examples & _BITS_32
+        row_b = mix32(key.examples & _BITS_32)  # mixed first, or the bits of a step would cancel those of an example
         for word in (key.step, key.seed, self._place):
             row_b = mix32(row_b ^ (word & _BITS_32))
         unit_d = torch.arange(units, device=row_b.device) * 0x9E3779B9  # the golden ratio: neighbours lie far apart

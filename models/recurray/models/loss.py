@@ -43,7 +43,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         wants_grad = any(tensor.requires_grad for tensor in (states_nd, weight_vd, bias_v))
         grads = [torch.zeros_like(tensor) for tensor in (states_nd, weight_vd, bias_v)] if wants_grad else []
-        loss = nll = states_nd.new_zeros(())
+        loss, nll = states_nd.new_zeros(()), states_nd.new_zeros(())
         for begin in range(0, states_nd.shape[0], CHUNK_ROWS):
             chunk = slice(begin, begin + CHUNK_ROWS)
             scores_nv = torch.addmm(bias_v, states_nd[chunk], weight_vd.t())

@@ -51,9 +51,10 @@ def beam_search(
     """The best hypothesis of each source, in order.
 
     A hypothesis of n pieces, EOS among them, scores its log-probability / ((5 + n) / 6)^α with α `length_penalty` (Wu
-    et al. 2016, equation 14). A source is done when it has `beam_size` finished hypotheses, or when no live one can
-    come to score more than the best finished one, or at its own maximum length: `max_lengths` (B,) int64 ≥ 1, in
-    pieces with EOS. Nothing of this looks at other sources, and a source that is done leaves the batch.
+    et al. 2016, equation 14). It is kept as finished where it ends among the best `beam_size` extensions of its source;
+    the best `beam_size` that do not end go on. A source is done when it has `beam_size` finished hypotheses, or when no
+    live one can come to score more than the best finished one, or at its own maximum length: `max_lengths` (B,) int64
+    ≥ 1, in pieces with EOS. Nothing of this looks at other sources, and a source that is done leaves the batch.
     """
     state = model.start(src)
     beams = _first_beams(src, beam_size, max_lengths)
@@ -118,9 +119,10 @@ def _keep_finished(
 
 def _is_done(beams: _Beams, length_penalty: float) -> Tensor:
     """(B,) bool; for α ≥ 0 the most that a live hypothesis can score is what it has, at the greatest length."""
+    at_end_b = beams.max_lengths < beams.pieces.shape[2]  # BOS does not count
     full_b = beams.done_scores[:, -1] > _NEVER
     most_b = beams.scores[:, 0] / _penalty(beams.max_lengths, length_penalty)
-    return full_b | (most_b <= beams.done_scores[:, 0])
+    return full_b | (most_b <= beams.done_scores[:, 0]) | at_end_b
 
 
 def _take_best(beams: _Beams, done_b: Tensor, best: list[Hypothesis]) -> None:

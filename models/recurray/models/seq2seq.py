@@ -19,7 +19,7 @@ class Embedding(nn.Embedding):
     """Vectors of pieces, multiplied by √dim on the way in (Vaswani et al. 2017, section 3.4): (B, T) → (B, T, dim).
 
     The weights start with a deviation of 1/√dim, which suits them as output weights when they are tied; an LSTM that
-    reads inputs as small as that learns several times slower (docs/recipes.md has the measurement).
+    reads inputs as small as that learns far more slowly.
     """
 
     def __init__(self, vocab_size: int, dim: int) -> None:
