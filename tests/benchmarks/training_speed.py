@@ -1,7 +1,7 @@
 """Training speed: the platform with two workers of one thread against a plain PyTorch loop with two threads.
 
-Both train the demo's model on the demo's updates; the plain loop takes each update as one padded batch. They run in turn
-and the ratio is taken round by round, since the speed of a shared machine drifts.
+Both train the demo's model on the demo's updates; the plain loop takes each update as one padded batch. They run in
+turn and the ratio is taken round by round, since the speed of a shared machine drifts.
 
     python -m tests.benchmarks.training_speed [ROUNDS] [STEPS]
 """

@@ -38,7 +38,7 @@ def hostile_lines() -> tuple[list[bytes], dict[str, set[int]]]:
     random_ = random.Random(11)
     real = [line for line in (DATA / "test.en").read_bytes().splitlines() if len(line) < 100]  # no need to split
     kinds = [
-        (kind, line) for kind, lines in HOSTILE.items() for line in lines for _ in range(6 if kind == SPLIT else 40)
+        (kind, line) for kind, lines in HOSTILE.items() for line in lines for _ in range(2 if kind == SPLIT else 40)
     ]
     lines = [*kinds, *(("nothing", random_.choice(real)) for _ in range(2_000 - len(kinds)))]
     random_.shuffle(lines)

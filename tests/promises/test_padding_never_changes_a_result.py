@@ -85,7 +85,7 @@ def test_translations_are_the_same_at_any_batch_size(
     tiny_model: Path, lines: tuple[list[str], list[str]], beam_size: int
 ) -> None:
     translator = Translator.from_pretrained(tiny_model)
-    search = SearchConfig(beam_size=beam_size)
+    search = SearchConfig(beam_size=beam_size, max_length_factor=1.0)  # a tiny model does not know when to stop
     src = lines[0]
     alone = [translator.translate([line], search)[0] for line in src]
     for size in (7, 64):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from recurray.jobs.train import train
+from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared, prepare
 from recurray.platform.saved_model import build_network
@@ -69,11 +70,11 @@ def test_the_gradient_is_the_same_for_any_workers_and_micro_batches_with_dropout
     assert max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(cut, whole, strict=True)) < 1e-5
 
 
-def test_one_worker_gives_the_losses_of_two_over_50_steps_with_dropout_on(
-    tiny_config: RunConfig, tiny_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_runs_config_trained_again_by_one_worker_gives_the_losses_of_two_over_50_steps_with_dropout_on(
+    tiny_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(workplace)
-    alone = changed(tiny_config, "resources", workers=1).model_copy(update={"name": "one-worker"})
+    alone = load_config(tiny_run / "config.yaml", ["name=one-worker", "resources.workers=1"])
     assert train(alone) == 0
     two, one = (
         [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").open()][:50]

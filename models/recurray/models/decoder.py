@@ -72,13 +72,16 @@ class LSTMDecoder(nn.Module):
         advanced: list[LSTMState] = []
 
         def run(layer: int, values_bkd: Tensor) -> Tensor:
-            outputs_n1h: Tensor
-            outputs_n1h, after = self.layers[layer](values_bkd.flatten(0, 1)[:, None], state.layers[layer])
-            advanced.append(after)
-            return outputs_n1h.view(batch, beams, -1)
+            advanced.append(self._layer(layer).step(values_bkd.flatten(0, 1), state.layers[layer]))
+            return advanced[-1][0].view(batch, beams, -1)
 
         readouts_bke = self._stack(embedded_bke, state.memory, run, None)
         return readouts_bke, DecoderState(state.memory, tuple(advanced))
+
+    def _layer(self, index: int) -> LSTMLayer:
+        layer = self.layers[index]
+        assert isinstance(layer, LSTMLayer)
+        return layer
 
     def _stack(
         self, inputs: Tensor, memory: Memory, run: Callable[[int, Tensor], Tensor], key: DropoutKey | None

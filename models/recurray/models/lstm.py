@@ -41,6 +41,10 @@ class LSTMLayer(nn.Module):
         outputs_bth, (hidden, cell) = self.lstm(values_btd, start)
         return outputs_bth, (hidden[0], cell[0])
 
+    def step(self, values_nd: Tensor, state: LSTMState) -> LSTMState:
+        """One step: (N, D) → (h, c), each (N, H); the kernel for whole sequences takes twice as long for one."""
+        return torch.lstm_cell(values_nd, state, *self.lstm.parameters())
+
 
 class BiLSTMLayer(nn.Module):
     """Two LSTM layers, one in each direction (Schuster & Paliwal 1997): (B, T, D) → (B, T, 2H), zeros at padding.
