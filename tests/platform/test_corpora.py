@@ -28,6 +28,7 @@ def wheel(tmp_path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for language, texts in (("en", EN), ("de", DE)):
             archive.writestr(f"homeassistant/components/door/translations/{language}.json", json.dumps(texts))
+        archive.writestr("homeassistant/components/door/translations/select.fr.json", json.dumps({"state": "x"}))
     return path
 
 
@@ -48,6 +49,26 @@ def test_strings_are_paired_by_key_and_what_is_left_out_is_counted(wheel: Path) 
 def test_a_language_that_is_not_there_is_named_with_those_that_are(wheel: Path) -> None:
     with pytest.raises(UserError, match="has no language fr; it has de, en"):
         make_homeassistant("en-fr", wheel)
+
+
+def test_a_pair_may_start_with_a_language_that_has_a_dash(tmp_path: Path) -> None:
+    path = tmp_path / "package.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for language, text in (("en", "Door sensor"), ("zh", "x"), ("zh-Hans", "门 传感器")):
+            archive.writestr(f"homeassistant/components/door/translations/{language}.json", json.dumps({"a": text}))
+    made = make_homeassistant("zh-Hans-en", path)
+    assert made.languages == ("zh-Hans", "en")
+    assert [row.src for row in made.rows] == ["门 传感器"]
+
+
+def test_a_pair_of_one_language_is_refused(wheel: Path) -> None:
+    with pytest.raises(UserError, match="expected two different languages"):
+        make_homeassistant("en-en", wheel)
+
+
+def test_a_folder_given_as_wheel_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a wheel of homeassistant"):
+        make_homeassistant("en-de", tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"no wheel", None])
@@ -74,7 +95,7 @@ def test_no_source_text_is_in_two_splits() -> None:
 
 
 def test_a_corpus_is_written_with_its_counts_and_made_once(
-    wheel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    wheel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "out"
     summary = corpus("homeassistant", folder, pair="en-de", wheel=wheel)
@@ -87,9 +108,15 @@ def test_a_corpus_is_written_with_its_counts_and_made_once(
     assert summary["licence"] == "Apache-2.0"
     assert corpus("homeassistant", folder, pair="en-de") == summary
     assert "is there already" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert corpus("homeassistant", Path("out"), pair="en-de") == summary
+    with pytest.raises(UserError, match="was not made by"):
+        corpus("homeassistant", folder, pair="de-en")
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(wheel: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["", "name: other\n"])
+def test_a_folder_that_holds_something_else_is_left_alone(wheel: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "corpus.yaml").write_text(content)
     with pytest.raises(UserError, match="was not made by"):
         corpus("homeassistant", tmp_path, pair="en-de", wheel=wheel)
 
@@ -115,6 +142,12 @@ class Thing:
 
         indented = code
     """
+
+    def method():
+        """Do what this method says.
+
+        {body} And yet another one.
+        """
 '''
 
 
@@ -130,6 +163,7 @@ def test_bodies_of_docstrings_are_paired_with_their_first_lines(tmp_path: Path) 
     assert [(row.tgt, row.where) for row in rows] == [
         ("What this module is for, in a line.", "package.module"),
         ("A thing that has documentation of its own.", "package.module:Thing"),
+        ("Do what this method says.", "package.module:Thing.method"),
     ]
     assert rows[1].src.endswith("\n\n    indented = code")
     assert made.dropped == {"no body": 1, "summary not of 4 to 40 words": 1, "file that does not parse": 1}

@@ -78,6 +78,24 @@ def test_a_row_with_too_few_columns_names_the_file_and_the_line(tmp_path: Path) 
     assert f"{table} line 2 has 1 columns" in complaint(source(kind="tsv", path=table))
 
 
+def test_a_csv_row_is_named_by_its_line_though_a_quoted_field_held_two(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", b'"one\nor 1",eins\ntwo\n')
+    assert f"{table} line 3 has 1 columns" in complaint(source(kind="tsv", path=table))
+
+
+@pytest.mark.parametrize("content", [b"one\rtwo,eins\rzwei\n", b"one," + b"x" * 200_000 + b"\n"])
+def test_a_broken_csv_names_the_file_and_the_line(tmp_path: Path, content: bytes) -> None:
+    table = write(tmp_path / "t.csv", content)
+    assert f"{table} line 1 is not CSV" in complaint(source(kind="tsv", path=table))
+
+
+def test_a_lone_surrogate_that_json_spells_is_passed_on_as_invalid_bytes_are(tmp_path: Path) -> None:
+    rows = write(tmp_path / "r.jsonl", rb'{"src": "a \ud800", "tgt": "\ud83d\ude00"}' + b"\n")
+    (pair,) = read_pairs(source(kind="jsonl", path=rows))
+    assert pair.src.encode("utf-8", "surrogateescape") == b"a \xed\xa0\x80"
+    assert pair.tgt == "\U0001f600"
+
+
 def test_jsonl_takes_dotted_fields(tmp_path: Path) -> None:
     rows = write(tmp_path / "r.jsonl", json.dumps({"translation": {"en": "one", "de": "eins"}}).encode() + b"\n")
     found = source(kind="jsonl", path=rows, src_field="translation.en", tgt_field="translation.de")
@@ -115,6 +133,13 @@ def test_a_data_set_on_disk_is_read(data_set: Path) -> None:
 
 def test_a_split_that_a_data_set_lacks_is_named_with_those_it_has(data_set: Path) -> None:
     assert "has no split dev; it has train" in complaint(hf(data_set, split="dev"))
+
+
+def test_a_folder_of_one_split_is_not_taken_for_another(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    datasets.Dataset.from_list([{"translation": {"en": "one", "de": "eins"}}]).save_to_disk(folder)
+    assert list(read_pairs(hf(folder))) == [Pair("one", "eins")]
+    assert "has no split dev; it has train" in complaint(hf(folder, split="dev"))
 
 
 def test_a_field_that_a_data_set_lacks_is_named(data_set: Path) -> None:

@@ -29,6 +29,9 @@ COMMANDS = {
 }
 """Each command and what it does; command `NAME` is the module `recurray.jobs.NAME`."""
 
+WITH_ASSIGNMENTS = {"demo", "prepare", "train"}
+"""Commands that take a recipe and assignments; options may stand between the two."""
+
 
 def usage() -> str:
     """The text of `recurray --help`."""
@@ -69,7 +72,6 @@ def _run(command: str, rest: list[str]) -> int:
     job = importlib.import_module(f"recurray.jobs.{command}")
     parser = argparse.ArgumentParser(prog=f"recurray {command}", description=job.__doc__, allow_abbrev=False)
     job.add_arguments(parser)
-    # Options may stand between a recipe and its assignments; submit hands on what follows its job as it stands.
-    parse = parser.parse_args if command == "submit" else parser.parse_intermixed_args
+    parse = parser.parse_intermixed_args if command in WITH_ASSIGNMENTS else parser.parse_args
     status: int = job.run(parse(rest))
     return status

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from recurray.platform.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,14 +36,17 @@ def corpus(name: str, folder: Path, *, pair: str | None = None, wheel: Path | No
 
     Returns what its `corpus.yaml` says. UserError where the folder holds something else, or the texts cannot be had.
     """
+    import yaml
+
     from recurray.platform.corpora.made import CORPUS_FILE, write_corpus
 
-    words = ["recurray", "corpus", name, *(["--pair", pair] if pair else []), "--output", str(folder)]
-    command = shlex.join(words)
+    words = ["recurray", "corpus", name, *(["--pair", pair] if pair else []), "--output"]
+    command = shlex.join([*words, str(folder)])
     if folder.exists():
         path = folder / CORPUS_FILE
-        summary: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if summary.get("command") != command:
+        summary: dict[str, Any] = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None) or {}
+        # The folder's own name is apart: the same corpus may be named by another path, or have been moved.
+        if shlex.split(summary.get("command", ""))[:-1] != words:
             raise UserError(f"{folder} exists and was not made by `{command}`; delete it or name another --output.")
         print(f"{folder} is there already")
     else:

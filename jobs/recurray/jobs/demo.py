@@ -8,10 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recurray.jobs.report import report
-
 from recurray.jobs.evaluate import evaluate
 from recurray.jobs.recipes import find_recipe
+from recurray.jobs.report import report
 from recurray.jobs.train import train
 from recurray.jobs.translate import translate
 from recurray.platform.config.loading import load_config

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recurray.jobs.recipes import find_recipe
-from recurray.platform.config.loading import load_config
-from recurray.platform.config.tree import RunConfig
 
 if TYPE_CHECKING:
+    from recurray.platform.config.tree import RunConfig
     from recurray.platform.data.preparing import Prepared
 
 
@@ -21,11 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`recurray prepare`."""
+    from recurray.platform.config.loading import load_config
+
     prepare(load_config(find_recipe(arguments.recipe), arguments.assignments))
     return 0
 
 
-def prepare(config: RunConfig) -> "Prepared":
+def prepare(config: "RunConfig") -> "Prepared":
     """Makes the corpus if the recipe names one that is not there, prepares the data, and prints the counts."""
     from recurray.platform.data.preparing import prepare as prepare_data
 

@@ -4,12 +4,14 @@ import argparse
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recurray.jobs.prepare import prepare
 from recurray.jobs.recipes import find_recipe
-from recurray.platform.config.loading import differing_keys, load_config, to_yaml
-from recurray.platform.config.tree import ResourcesConfig, RunConfig, WandbConfig
 from recurray.platform.errors import UserError
+
+if TYPE_CHECKING:
+    from recurray.platform.config.tree import RunConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`recurray train`."""
+    from recurray.platform.config.loading import load_config, to_yaml
+
     config = load_config(find_recipe(arguments.recipe), arguments.assignments)
     if arguments.print_config:
         print(to_yaml(config), end="")
@@ -29,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     return train(config, fresh=arguments.fresh)
 
 
-def train(config: RunConfig, *, fresh: bool = False) -> int:
+def train(config: "RunConfig", *, fresh: bool = False) -> int:
     """Trains, or goes on with, the run `config.name`; returns 0, or 1 if the run diverged and was given up.
 
     Raises UserError where a run of this name was made from another configuration, and for whatever `prepare` raises.
@@ -60,8 +64,10 @@ def train(config: RunConfig, *, fresh: bool = False) -> int:
     return 0
 
 
-def _claim(folder: Path, config: RunConfig) -> None:
+def _claim(folder: Path, config: "RunConfig") -> None:
     """Writes the run's configuration, or compares it with the one that the run was begun with."""
+    from recurray.platform.config.loading import differing_keys, load_config, to_yaml
+
     path = folder / "config.yaml"
     if path.exists():
         differing = differing_keys(_what_matters(load_config(path)), _what_matters(config))
@@ -74,8 +80,10 @@ def _claim(folder: Path, config: RunConfig) -> None:
     path.write_text(to_yaml(config), encoding="utf-8")
 
 
-def _what_matters(config: RunConfig) -> RunConfig:
+def _what_matters(config: "RunConfig") -> "RunConfig":
     """The configuration without what may differ when a run goes on: resources and W&B change no update."""
+    from recurray.platform.config.tree import ResourcesConfig, WandbConfig
+
     return config.model_copy(update={"resources": ResourcesConfig(), "wandb": WandbConfig()})
 
 

@@ -42,7 +42,7 @@ class LSTMLayer(nn.Module):
         return outputs_bth, (hidden[0], cell[0])
 
     def step(self, values_nd: Tensor, state: LSTMState) -> LSTMState:
-        """One step: (N, D) → (h, c), each (N, H); the kernel for whole sequences takes twice as long for one."""
+        """One step: (N, D) → (h, c), each (N, H); the kernel for whole sequences has a far higher cost a call."""
         return torch.lstm_cell(values_nd, state, *self.lstm.parameters())
 
 

@@ -4,7 +4,7 @@ import ast
 import inspect
 import sysconfig
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def make_docstrings(packages: Path | None = None) -> Corpus:
 def _documents(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterator[Row]:
     seen: set[str] = set()
     for file in files:
-        module = ".".join(file.relative_to(folder).with_suffix("").parts)
+        module = ".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
         for name, docstring in _docstrings(file, dropped):
             summary, _, body = docstring.partition("\n")
             summary, body = summary.strip(), body.strip()
@@ -53,16 +53,21 @@ def _documents(folder: Path, files: list[Path], dropped: Counter[str]) -> Iterat
 
 
 def _docstrings(file: Path, dropped: Counter[str]) -> Iterator[tuple[str, str]]:
-    """Name and text of each docstring in a file."""
+    """Qualified name and text of each docstring in a file; the module's own has no name."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of the parsed code, such as invalid escapes
             tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
         dropped["file that does not parse"] += 1
         return
-    for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED) and (text := ast.get_docstring(node)):
-            yield getattr(node, "name", ""), inspect.cleandoc(text)
+    waiting: deque[tuple[str, ast.AST]] = deque([("", tree)])
+    while waiting:
+        scope, node = waiting.popleft()
+        if isinstance(node, _DOCUMENTED):
+            scope = ".".join(filter(None, (scope, getattr(node, "name", ""))))
+            if text := ast.get_docstring(node):
+                yield scope, inspect.cleandoc(text)  # again: a body may be indented below a summary on its own line
+        waiting.extend((scope, child) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr))
 
 
 def _fault(summary: str, body: str) -> str | None:

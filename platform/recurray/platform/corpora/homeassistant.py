@@ -8,7 +8,7 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ VERSION = "2025.4.4"
 PACKAGE = f"homeassistant=={VERSION}"
 DOWNLOAD = ["download", "--no-deps", "--python-version", "3.13", "--only-binary=:all:", PACKAGE]
 
-_TRANSLATION = re.compile(r"homeassistant/components/([^/]+)/translations/([^/]+)\.json$")
+_TRANSLATION = re.compile(r"homeassistant/components/([^/]+)/translations/([^/.]+)\.json$")
 
 
 def make_homeassistant(pair: str | None, wheel: Path | None) -> Corpus:
@@ -28,19 +28,14 @@ def make_homeassistant(pair: str | None, wheel: Path | None) -> Corpus:
     The package is downloaded by pip unless `wheel` names its file. UserError where it cannot be had, or where it has
     no such language.
     """
-    src_lang, dash, tgt_lang = (pair or "").partition("-")
-    if not dash:
+    if pair is None or "-" not in pair:
         raise UserError("--pair: expected two language codes such as en-de.")
     if wheel is not None:
         texts = _read_wheel(wheel)
     else:
         with tempfile.TemporaryDirectory() as folder:
             texts = _read_wheel(_download(Path(folder)))
-    for language in (src_lang, tgt_lang):
-        if language not in texts:
-            near = difflib.get_close_matches(language, texts, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(texts))}."
-            raise UserError(f"--pair {pair}: the corpus homeassistant has no language {language}; {hint}")
+    src_lang, tgt_lang = _languages(pair, texts)
     dropped: Counter[str] = Counter()
     return Corpus(
         name="homeassistant",
@@ -50,6 +45,21 @@ def make_homeassistant(pair: str | None, wheel: Path | None) -> Corpus:
         rows=_pairs(texts[src_lang], texts[tgt_lang], dropped),
         dropped=dropped,
     )
+
+
+def _languages(pair: str, known: Collection[str]) -> tuple[str, str]:
+    """The two languages of a pair such as zh-Hans-en: a code may hold a dash of its own."""
+    parts = pair.split("-")
+    cuts = [("-".join(parts[:cut]), "-".join(parts[cut:])) for cut in range(1, len(parts))]
+    src_lang, tgt_lang = max(cuts, key=lambda cut: (cut[0] in known) + (cut[1] in known))
+    for language in (src_lang, tgt_lang):
+        if language not in known:
+            near = difflib.get_close_matches(language, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}."
+            raise UserError(f"--pair {pair}: the corpus homeassistant has no language {language}; {hint}")
+    if src_lang == tgt_lang:
+        raise UserError(f"--pair {pair}: expected two different languages, such as en-de.")
+    return src_lang, tgt_lang
 
 
 def _download(folder: Path) -> Path:
@@ -75,7 +85,7 @@ def _read_wheel(wheel: Path) -> dict[str, dict[str, str]]:
                 if match := _TRANSLATION.match(name):
                     component, language = match.groups()
                     texts.setdefault(language, {}).update(_flat(json.loads(archive.read(name)), component))
-    except (FileNotFoundError, zipfile.BadZipFile) as fault:
+    except (OSError, zipfile.BadZipFile) as fault:
         raise UserError(f"{wheel} is not a wheel of {PACKAGE} ({fault}).") from None
     if not texts:
         raise UserError(f"{wheel} holds no translations; expected a wheel of {PACKAGE}.")

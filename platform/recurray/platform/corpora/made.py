@@ -65,6 +65,7 @@ def write_corpus(corpus: Corpus, folder: Path, command: str) -> dict[str, Any]:
             "name": corpus.name,
             "source": corpus.source,
             "licence": corpus.licence,
+            "pair": "-".join(corpus.languages) if corpus.languages else None,
             "rows": counts,
             "dropped": dict(corpus.dropped),
             "split": _RULE,

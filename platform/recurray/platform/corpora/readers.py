@@ -4,7 +4,7 @@ import csv
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,17 +57,29 @@ def _read_text(source: TextSource) -> Iterator[Pair]:
 def _read_tsv(source: TsvSource) -> Iterator[Pair]:
     with _open(Path(source.path)) as file:
         if source.path.lower().endswith(".csv"):
-            rows: Iterable[list[str]] = csv.reader(line.decode("utf-8", "surrogateescape") for line in file)
+            rows = _csv_rows(file, source.path)
         else:
-            rows = (_decode(line).split("\t") for line in file)
+            rows = ((number, _decode(line).split("\t")) for number, line in enumerate(file, 1))
         needed = max(source.src_column, source.tgt_column) + 1
-        for number, row in enumerate(rows, 1):
+        for number, row in rows:
             if len(row) < needed:
                 raise UserError(
                     f"{source.path} line {number} has {len(row)} columns but column {needed - 1}, counted from 0, was "
                     "asked for; check src_column and tgt_column."
                 )
             yield Pair(row[source.src_column], row[source.tgt_column])
+
+
+def _csv_rows(file: BufferedReader, path: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row with the number of its last line: a quoted field may hold several."""
+    reader = csv.reader(line.decode("utf-8", "surrogateescape") for line in file)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as fault:
+        raise UserError(
+            f"{path} line {reader.line_num} is not CSV ({fault}); mend it, or give the pairs as JSON lines."
+        ) from None
 
 
 def _read_jsonl(source: JsonlSource) -> Iterator[Pair]:
@@ -106,14 +118,14 @@ def _load_data_set(source: HfSource) -> Any:
             found = datasets.load_from_disk(source.name)
         else:
             found = datasets.load_dataset(source.name, source.config)
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as fault:
         reason = " ".join(str(fault).split())[:200]
         raise UserError(
             f"data set {source.name} could not be loaded ({reason}); check its name and config, and without a network "
             "name a folder that `datasets.save_to_disk` wrote."
         ) from None
-    if not isinstance(found, datasets.DatasetDict):
-        return found
+    if not isinstance(found, datasets.DatasetDict):  # a folder that holds one split
+        found = {str(found.split or "train"): found}
     if source.split not in found:
         raise UserError(f"data set {source.name} has no split {source.split}; it has {', '.join(map(str, found))}.")
     return found[source.split]
@@ -130,13 +142,22 @@ def _field(row: Any, path: str, where: str) -> str:
         value = value[key]
     if not isinstance(value, str):
         raise UserError(f"{where} field {path} holds {type(value).__name__} where a text was expected.")
-    return value
+    return _escaped(value)
+
+
+def _escaped(text: str) -> str:
+    """The text with a lone surrogate, such as JSON can spell, in the form that invalid bytes have in a Pair."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
+    return text
 
 
 def _open(path: Path) -> BufferedReader:
     try:
         return path.open("rb")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path} does not exist; paths in a recipe are relative to the working directory.") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; a recipe names files.") from None

@@ -58,7 +58,7 @@ class HfSource(_Source):
     config: str | None = None
     """Its configuration, such as `de-en`, if it has several."""
     split: str = "train"
-    """Its split."""
+    """Its split; a folder that holds one split without a name is `train`."""
     src_field: str
     """The source's column; `translation.en` is key en of column translation."""
     tgt_field: str

@@ -96,6 +96,7 @@ def prepare(config: RunConfig) -> Prepared:
         aside = Path(tempfile.mkdtemp(prefix=".preparing-", dir=folder.parent))
         try:
             _write(config, aside)
+            aside.chmod(0o755)  # mkdtemp lets nobody else read, but workers may be other users
             _publish(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
