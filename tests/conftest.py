@@ -22,10 +22,10 @@ data:
 tokenizer: {{vocab_size: 600}}
 model: {{embedding_dim: 32, hidden_dim: 32, attention_heads: 2, dropout: 0.2}}
 training:
-  steps: 60
+  steps: 100
   batch_tokens: 512
   learning_rate: {{peak: 0.01, warmup_steps: 10}}
-  validate_every: 30
+  validate_every: 50
   checkpoint_every: 20
 resources: {{workers: 2}}
 wandb: {{mode: offline}}
@@ -73,3 +73,14 @@ def tiny_run(tiny_config: RunConfig, workplace: Path, ray_cluster: None) -> Path
 @pytest.fixture(scope="session")
 def tiny_model(tiny_run: Path) -> Path:
     return tiny_run / "model"
+
+
+@pytest.fixture(scope="module")
+def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A process group of this process alone, for what runs on a Ray Train worker."""
+    import torch.distributed as dist
+
+    rendezvous = tmp_path_factory.mktemp("gloo") / "rendezvous"
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()

@@ -36,7 +36,7 @@ def test_a_run_leaves_what_the_design_names(at_work: Path) -> None:
 
 def test_metrics_and_wandb_hold_the_same_figures_for_each_step_once(at_work: Path) -> None:
     rows = [json.loads(line) for line in (at_work / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(1, 61))
+    assert [row["step"] for row in rows] == list(range(1, 101))
     for ours, theirs in zip(rows, logged_rows(at_work), strict=True):
         assert {key: theirs[key] for key in ours} == ours
 

@@ -46,7 +46,7 @@ def batches(pairs: list[tuple[list[int], list[int]]], size: int) -> Iterator[tup
 
 
 def relative_difference(one: Tensor, other: Tensor) -> float:
-    return float((one - other).abs().max() / other.abs().max())
+    return ((one - other).abs().max() / other.abs().max()).item()
 
 
 def test_encoder_states_of_a_line_are_the_same_alone_and_in_a_batch(

@@ -1,12 +1,10 @@
 """Promise 2: one update's gradient, however it is cut, and one loss curve, however many workers."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -17,14 +15,6 @@ from recurray.platform.data.preparing import Prepared, prepare
 from recurray.platform.saved_model import build_network
 from recurray.platform.training.feed import Feed
 from recurray.platform.training.step import sum_gradients, train_step
-
-
-@pytest.fixture(scope="module")
-def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    rendezvous = tmp_path_factory.mktemp("gloo") / "rendezvous"
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")

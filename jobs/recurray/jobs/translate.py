@@ -1,6 +1,7 @@
 """Translate a file by batch job on Ray, one line in and one line out; without --input, stdin to stdout, without Ray."""
 
 import argparse
+import os
 import sys
 from itertools import islice
 from pathlib import Path
@@ -49,6 +50,7 @@ def translate(
     from recurray.platform.inference.batch_job import translate_file
     from recurray.platform.ray_session import ray_session
 
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else Ray prints an error about how Ray Data makes actors
     output.parent.mkdir(parents=True, exist_ok=True)
     with Progress(console=Console(stderr=True), transient=True) as progress, ray_session(workers * threads):
         task = progress.add_task("translating", total=None)
