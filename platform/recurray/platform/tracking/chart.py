@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 560, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 24, 12, 34
 _MOST_POINTS = 2 * (WIDTH - _LEFT - _RIGHT)
 
 Point = tuple[float, float]
