@@ -5,6 +5,8 @@ Run again, it goes on where it stopped.
 
 import argparse
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +89,10 @@ def _print_screen(folder: Path, scores: dict[str, Any]) -> None:
     print(f"scores        {folder}/test/scores.json")
     if offline:
         print(f"W&B run       {offline[-1]} (offline; `wandb sync {offline[-1]}` sends it)")
+    command = "recurray" if shutil.which("recurray") else sys.argv[0]  # as it was called, where no shell would find it
     print(
         f"\nTry next:\n"
-        f"  echo 'The device is not available.' | recurray translate {folder}/model\n"
-        f"  recurray train demo name=smaller model.hidden_dim=128\n"
-        f"  recurray report {folder}"
+        f"  echo 'The device is not available.' | {command} translate {folder}/model\n"
+        f"  {command} train demo name=smaller model.hidden_dim=128\n"
+        f"  {command} report {folder}"
     )
