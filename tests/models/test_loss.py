@@ -1,11 +1,11 @@
-"""The chunked loss against PyTorch's own cross-entropy."""
+"""The chunked losses, summed and row by row, against PyTorch's own cross-entropy."""
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from recurray.models.loss import CHUNK_ROWS, cross_entropy_sums
+from recurray.models.loss import CHUNK_ROWS, cross_entropy_rows, cross_entropy_sums
 
 DIM, VOCAB = 8, 20
 Parts = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -64,3 +64,67 @@ def test_no_targets_give_a_loss_of_zero_and_zero_gradients() -> None:
     gradients = torch.autograd.grad(sums.loss, (states, weight, bias))
     assert [gradient.shape for gradient in gradients] == [(0, DIM), (VOCAB, DIM), (VOCAB,)]
     assert not any(gradient.any() for gradient in gradients)
+
+
+def pytorch_rows(states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of each row against its target, and against the uniform distribution."""
+    scores = states @ weight.T + bias
+    uniform = torch.full_like(scores, 1 / VOCAB)
+    return cross_entropy(scores, targets, reduction="none"), cross_entropy(scores, uniform, reduction="none")
+
+
+@pytest.mark.parametrize("rows", [1, 17, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1, 2 * CHUNK_ROWS + 3])
+def test_rows_and_their_gradients_are_those_of_pytorch_whatever_each_row_weighs(rows: int) -> None:
+    states, weight, bias, targets = parts(rows)
+    upstream = (torch.randn(rows, dtype=torch.float64), torch.randn(rows, dtype=torch.float64))
+    results = []
+    for losses in (cross_entropy_rows, pytorch_rows):
+        nll, uniform = losses(states, weight, bias, targets)
+        results.append((nll, uniform, *torch.autograd.grad((nll, uniform), (states, weight, bias), upstream)))
+    assert largest_relative_difference(*results) <= 1e-10
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_gradients_of_rows_are_those_of_pytorch_where_only_one_of_the_two_losses_is_used(which: int) -> None:
+    states, weight, bias, targets = parts(17)
+    upstream = torch.randn(17, dtype=torch.float64)
+    results = [
+        torch.autograd.grad(losses(states, weight, bias, targets)[which], (states, weight, bias), upstream)
+        for losses in (cross_entropy_rows, pytorch_rows)
+    ]
+    assert largest_relative_difference(*results) <= 1e-10
+
+
+def test_rows_in_single_precision_are_those_of_double_precision() -> None:
+    states, weight, bias, targets = parts(CHUNK_ROWS + 1)
+    upstream = torch.ones(CHUNK_ROWS + 1)
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        given = [tensor.detach().float().to(dtype).requires_grad_() for tensor in (states, weight, bias)]
+        nll, uniform = cross_entropy_rows(*given, targets)
+        results.append((nll, uniform, *torch.autograd.grad((nll, uniform), given, (upstream.to(dtype),) * 2)))
+    assert largest_relative_difference(*results) <= 1e-5
+
+
+def test_rows_pass_the_numerical_check_of_gradients() -> None:
+    states, weight, bias, targets = parts(5)
+    assert torch.autograd.gradcheck(
+        lambda states, weight, bias: cross_entropy_rows(states, weight, bias, targets), (states, weight, bias)
+    )
+
+
+def test_no_rows_give_no_losses_and_zero_gradients() -> None:
+    states, weight, bias, targets = parts(0)
+    nll, uniform = cross_entropy_rows(states, weight, bias, targets)
+    assert nll.shape == uniform.shape == (0,)
+    gradients = torch.autograd.grad(nll.sum() + uniform.sum(), (states, weight, bias))
+    assert [gradient.shape for gradient in gradients] == [(0, DIM), (VOCAB, DIM), (VOCAB,)]
+    assert not any(gradient.any() for gradient in gradients)
+
+
+def test_only_the_gradients_that_are_wanted_are_needed_for_rows() -> None:
+    states, weight, bias, targets = parts(17)
+    nll, _ = cross_entropy_rows(states, weight.detach(), bias.detach(), targets)
+    expected, _ = pytorch_rows(states, weight, bias, targets)
+    (found,), (gradient,) = (torch.autograd.grad(losses.sum(), (states,)) for losses in (nll, expected))
+    assert largest_relative_difference((found,), (gradient,)) <= 1e-10

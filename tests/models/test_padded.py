@@ -1,4 +1,4 @@
-"""The padded batch: its mask, its mirror, its ends, its rows."""
+"""The padded batch: its mask, its mirror, its mean, its rows."""
 
 import pytest
 import torch
@@ -52,9 +52,9 @@ def test_zeroed_leaves_own_positions_and_clears_even_nan_from_padding(batch: Pad
     assert torch.equal(zeroed.values, torch.where(own_bt1, batch.values, torch.zeros(())))
 
 
-def test_last_is_the_value_at_the_end_of_each_sequence(batch: Padded) -> None:
-    expected = torch.stack([batch.values[row, length - 1] for row, length in enumerate(LENGTHS)])
-    assert torch.equal(batch.last(), expected)
+def test_mean_is_that_of_the_own_positions_of_each_sequence(batch: Padded) -> None:
+    means = [batch.values[row, :length].mean(dim=0) for row, length in enumerate(LENGTHS)]
+    assert torch.allclose(batch.zeroed().mean(), torch.stack(means), rtol=1e-10, atol=1e-10)
 
 
 def test_select_takes_values_and_lengths_in_the_order_asked_for(batch: Padded) -> None:

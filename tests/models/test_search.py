@@ -5,31 +5,25 @@ import math
 
 import pytest
 import torch
+from tests.models import equations
+from tests.models.samples import FAMILIES, alone, build_seq2seq
 from torch import Tensor
 
 from recurray.models import BOS, EOS, PAD, UNK, Hypothesis, Padded, Seq2Seq, beam_search
+from recurray.models.pointer import PointerOutput
 
-VOCAB, SOURCES, MAX_SRC_LENGTH, SHARPNESS = 24, 24, 7, 4.0
+VOCAB, SOURCES, FEW, MAX_SRC_LENGTH, SHARPNESS = 24, 24, 8, 7, 4.0
 
 
-def build(vocab_size: int, sharpness: float) -> Seq2Seq:
+def build(vocab_size: int, sharpness: float, family: str = "lstm") -> Seq2Seq:
     """A random model, the sharper the more its preferences hang on the pieces before, ends of targets among them."""
+    model = build_seq2seq(family, vocab=vocab_size, layers=1)
     torch.manual_seed(2)
-    model = Seq2Seq(
-        vocab_size,
-        embedding_dim=12,
-        hidden_dim=8,
-        encoder_layers=1,
-        decoder_layers=2,
-        attention_heads=2,
-        dropout=0.0,
-        tie_embeddings=False,
-    ).double()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:
                 parameter.normal_(std=sharpness * parameter.shape[1] ** -0.5)
-        model.output_bias[EOS] = 2.0
+        model.output.bias[EOS] = 2.0
     return model.requires_grad_(False)
 
 
@@ -54,19 +48,26 @@ class NextPiece:
     """Log-probabilities of the piece after a prefix, by teacher forcing over one source's whole prefix."""
 
     def __init__(self, model: Seq2Seq, src: Padded, row: int) -> None:
-        length = int(src.lengths[row])
-        alone = Padded(src.values[row : row + 1, :length], src.lengths[row : row + 1])
         self._model = model
-        self._start = model.start(alone)
+        self._src = alone(src, row)
+        self._start = model.decoder.start(model.encode(self._src))
         self._known: dict[tuple[int, ...], list[float]] = {}
 
     def __call__(self, prefix: tuple[int, ...]) -> list[float]:
         if prefix not in self._known:
-            model = self._model
-            readouts = model.decoder(model.tgt_embedding(torch.tensor([[BOS, *prefix]])), self._start, None)
-            scores = model.output_weight @ readouts[0, -1] + model.output_bias
-            self._known[prefix] = scores.log_softmax(dim=0).tolist()
+            self._known[prefix] = self._probabilities(prefix).log().tolist()
         return self._known[prefix]
+
+    def _probabilities(self, prefix: tuple[int, ...]) -> Tensor:
+        output = self._model.output
+        embedded = self._model.tgt_embedding(torch.tensor([[BOS, *prefix]]))
+        decoded = self._model.decoder(embedded, self._start, None)
+        readout = decoded.readouts_bte[0, -1]
+        if not isinstance(output, PointerOutput):
+            return equations.vocabulary(output, readout)
+        told = decoded.attended.contexts_btd[0, -1], decoded.outputs_btd[0, -1], embedded[0, -1]
+        weights, pieces = decoded.attended.weights_bts[0, -1], self._src.values[0].tolist()
+        return equations.pointer(output, readout, told, weights, pieces)
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +149,28 @@ def test_the_model_of_these_tests_sets_beams_penalties_and_limits_apart(
     assert len({len(hypothesis) for hypothesis in settings[3]}) >= 8
 
 
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> Seq2Seq:
+    return build(VOCAB, SHARPNESS, request.param)
+
+
 @pytest.mark.parametrize("beam_size", [1, 4])
-@pytest.mark.parametrize("batch_size", [1, 3, 5])
-def test_a_source_gets_the_same_hypothesis_at_any_batch_size(
+def test_the_search_finds_what_a_plain_one_finds_with_models_of_every_family(
+    family: Seq2Seq, src: Padded, max_lengths: Tensor, beam_size: int
+) -> None:
+    some = torch.arange(FEW)
+    found = beam_search(
+        family, src.select(some), beam_size=beam_size, length_penalty=0.6, max_lengths=max_lengths[:FEW]
+    )
+    expected = [
+        plain_beam_search(NextPiece(family, src, row), beam_size, 0.6, limit)
+        for row, limit in enumerate(max_lengths[:FEW].tolist())
+    ]
+    assert_same(found, expected)
+    assert max(len(hypothesis.pieces) for hypothesis in found) >= 3
+
+
+def assert_any_batch_gives_the_same(
     model: Seq2Seq, src: Padded, max_lengths: Tensor, beam_size: int, batch_size: int
 ) -> None:
     def search(rows: Tensor) -> list[Hypothesis]:
@@ -160,10 +180,25 @@ def test_a_source_gets_the_same_hypothesis_at_any_batch_size(
             model, trimmed, beam_size=beam_size, length_penalty=0.6, max_lengths=max_lengths.index_select(0, rows)
         )
 
-    every = torch.arange(SOURCES)
-    apart = [found for begin in range(0, SOURCES, batch_size) for found in search(every[begin : begin + batch_size])]
+    every = torch.arange(len(max_lengths))
+    apart = [found for rows in every.split(batch_size) for found in search(rows)]
     assert_same(apart, search(every))
     assert_same(search(every.flip(0))[::-1], search(every))
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 3, 5])
+def test_a_source_gets_the_same_hypothesis_at_any_batch_size(
+    model: Seq2Seq, src: Padded, max_lengths: Tensor, beam_size: int, batch_size: int
+) -> None:
+    assert_any_batch_gives_the_same(model, src, max_lengths, beam_size, batch_size)
+
+
+def test_a_source_gets_the_same_hypothesis_alone_and_in_a_batch_from_models_of_every_family(
+    family: Seq2Seq, src: Padded, max_lengths: Tensor
+) -> None:
+    some = torch.arange(FEW)
+    assert_any_batch_gives_the_same(family, src.select(some), max_lengths[:FEW], beam_size=4, batch_size=1)
 
 
 def test_a_beam_of_one_is_argmax_decoding(model: Seq2Seq, src: Padded, next_pieces: list[NextPiece]) -> None:
@@ -186,7 +221,7 @@ def test_no_hypothesis_holds_pad_unk_bos_or_eos_however_much_the_model_likes_the
     src: Padded, max_lengths: Tensor, beam_size: int
 ) -> None:
     model = build(VOCAB, SHARPNESS)
-    model.output_bias[[PAD, UNK, BOS]] = 20.0
+    model.output.bias[[PAD, UNK, BOS]] = 20.0
     found = beam_search(model, src, beam_size=beam_size, length_penalty=0.6, max_lengths=max_lengths)
     assert not {PAD, UNK, BOS, EOS} & {piece for hypothesis in found for piece in hypothesis.pieces}
 
@@ -196,7 +231,7 @@ def test_no_hypothesis_is_longer_than_its_own_maximum_when_the_model_never_wants
     src: Padded, max_lengths: Tensor, beam_size: int
 ) -> None:
     model = build(VOCAB, SHARPNESS)
-    model.output_bias[EOS] = -50.0
+    model.output.bias[EOS] = -50.0
     found = beam_search(model, src, beam_size=beam_size, length_penalty=0.6, max_lengths=max_lengths)
     assert [len(hypothesis.pieces) + 1 for hypothesis in found] == max_lengths.tolist()
 
@@ -206,7 +241,7 @@ def test_the_search_ends_at_the_maximum_length_even_where_a_broken_model_gives_n
     src: Padded, max_lengths: Tensor
 ) -> None:
     model = build(VOCAB, SHARPNESS)
-    model.output_bias[EOS + 1] = float("nan")
+    model.output.bias[EOS + 1] = float("nan")
     found = beam_search(model, src, beam_size=3, length_penalty=0.6, max_lengths=max_lengths)
     assert all(len(hypothesis.pieces) < limit for hypothesis, limit in zip(found, max_lengths.tolist(), strict=True))
 

@@ -1,30 +1,72 @@
-"""The encoder: source pieces to states."""
+"""The encoder: source vectors to states, through blocks that follow each other and columns that run side by side."""
 
-from torch import nn
+from collections.abc import Sequence
 
-from recurray.models.dropout import DropoutKey, HashedDropout
-from recurray.models.lstm import BiLSTMLayer
+import torch
+from torch import Tensor, nn
+
+from recurray.models.blocks.block import Block
+from recurray.models.dropout import DropoutKey
 from recurray.models.padded import Padded
 
 
-class BiLSTMEncoder(nn.Module):
-    """A stack of bidirectional LSTM layers, with dropout before each and residual sums where the sizes agree.
+class Cascade(Block):
+    """Blocks on top of each other (Chen et al. 2018, section 5.1): (B, T, input_dim) → (B, T', output_dim).
 
-    (B, S, input_dim) → (B, S, 2 × hidden_dim), zeros at padding.
+    Padding holds zeros from the first block on.
     """
 
-    def __init__(self, input_dim: int, hidden_dim: int, layers: int, dropout: float) -> None:
+    def __init__(self, blocks: Sequence[Block]) -> None:
         super().__init__()
-        self.output_dim = 2 * hidden_dim
-        input_dims = [input_dim] + [self.output_dim] * (layers - 1)
-        self.layers = nn.ModuleList(BiLSTMLayer(size, hidden_dim) for size in input_dims)
-        self.dropouts = nn.ModuleList(HashedDropout(dropout, f"encoder.{layer}") for layer in range(layers))
+        self.output_dim = blocks[-1].output_dim
+        self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, embedded: Padded, key: DropoutKey | None) -> Padded:
-        """States of the last layer."""
-        states = embedded
-        for layer, dropout in zip(self.layers, self.dropouts, strict=True):
-            outputs: Padded = layer(states.with_values(dropout(states.values, key)))
-            same_size = outputs.values.shape == states.values.shape
-            states = outputs.with_values(outputs.values + states.values) if same_size else outputs
-        return states.zeroed()
+    def forward(self, states: Padded, key: DropoutKey | None) -> Padded:
+        """States of the last block."""
+        states = states.zeroed()
+        for block in self.blocks:
+            states = block(states, key)
+        return states
+
+
+class MultiColumn(Block):
+    """Columns over the same input, merged (Chen et al. 2018, section 5.2): (B, T, input_dim) → (B, T', output_dim).
+
+    `concatenate` puts the columns' states side by side, as the paper does. `gate` mixes them unit by unit: states of
+    each column, brought to the first one's size, are weighted by a softmax over the columns of W [all columns]. All
+    columns must give sequences of the same lengths.
+    """
+
+    def __init__(self, columns: Sequence[Block], merge: str) -> None:
+        super().__init__()
+        self.columns = nn.ModuleList(columns)
+        sizes = [column.output_dim for column in columns]
+        self.output_dim = sizes[0] if merge == "gate" else sum(sizes)
+        self.merge = _Gate(sizes) if merge == "gate" else None
+
+    def forward(self, states: Padded, key: DropoutKey | None) -> Padded:
+        """The merged states."""
+        found: list[Padded] = [column(states, key) for column in self.columns]
+        values = [states.values for states in found]
+        merged_btd = torch.cat(values, dim=-1) if self.merge is None else self.merge(values)
+        return found[0].with_values(merged_btd).zeroed()
+
+
+class _Gate(nn.Module):
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self._columns = len(sizes)
+        self.resize = nn.ModuleList(nn.Linear(size, sizes[0], bias=False) for size in sizes)
+        self.weigh = nn.Linear(sum(sizes), len(sizes) * sizes[0])
+        for linear in (*self.resize, self.weigh):
+            nn.init.xavier_uniform_(linear.weight)
+        nn.init.zeros_(self.weigh.bias)
+
+    def forward(self, columns: Sequence[Tensor]) -> Tensor:
+        scores_btd = self.weigh(torch.cat(tuple(columns), dim=-1))
+        shares_btcd = scores_btd.unflatten(-1, (self._columns, -1)).softmax(dim=-2)
+        resized_btcd = torch.stack(
+            [resize(values) for resize, values in zip(self.resize, columns, strict=True)], dim=-2
+        )
+        mixed_btd: Tensor = (shares_btcd * resized_btcd).sum(dim=-2)
+        return mixed_btd

@@ -68,9 +68,7 @@ _chunked_cross_entropy: Callable[..., tuple[Tensor, Tensor]] = _ChunkedCrossEntr
 
 
 def _sums(scores_nv: Tensor, targets_n: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
-    log_z_n = scores_nv.logsumexp(dim=-1)
-    nll_n = log_z_n - scores_nv.gather(1, targets_n[:, None])[:, 0]
-    uniform_n = log_z_n - scores_nv.mean(dim=-1)
+    log_z_n, nll_n, uniform_n = _rows(scores_nv, targets_n)
     return ((1 - smoothing) * nll_n + smoothing * uniform_n).sum(), nll_n.sum(), log_z_n
 
 
@@ -81,3 +79,55 @@ def _score_gradient(scores_nv: Tensor, log_z_n: Tensor, targets_n: Tensor, smoot
     rows = torch.arange(len(targets_n), device=targets_n.device)
     grad_nv[rows, targets_n] -= 1 - smoothing
     return grad_nv
+
+
+def cross_entropy_rows(
+    states_nd: Tensor, weight_vd: Tensor, bias_v: Tensor, targets_n: Tensor
+) -> tuple[Tensor, Tensor]:
+    """For each row its negative log-likelihood and its cross-entropy against the uniform distribution, (N,) each.
+
+    Arguments as those of `cross_entropy_sums`, for losses that weigh each row in its own way. No scores are kept: the
+    backward pass makes them again, chunk by chunk.
+    """
+    return _chunked_rows(states_nd, weight_vd, bias_v, targets_n)
+
+
+class _ChunkedRows(torch.autograd.Function):
+    """With z the scores, nll = log Σ exp z - z_y and uniform = log Σ exp z - mean z."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states_nd: Tensor, weight_vd: Tensor, bias_v: Tensor, targets_n: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        found = []
+        for begin in range(0, max(1, len(states_nd)), CHUNK_ROWS):
+            chunk = slice(begin, begin + CHUNK_ROWS)
+            found.append(_rows(torch.addmm(bias_v, states_nd[chunk], weight_vd.t()), targets_n[chunk])[1:])
+        ctx.save_for_backward(states_nd, weight_vd, bias_v, targets_n)
+        nll, uniform = zip(*found, strict=True)
+        return torch.cat(nll), torch.cat(uniform)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        states_nd, weight_vd, bias_v, targets_n = ctx.saved_tensors
+        states_grad, weight_grad, bias_grad = (torch.zeros_like(part) for part in (states_nd, weight_vd, bias_v))
+        for begin in range(0, len(states_nd), CHUNK_ROWS):
+            chunk = slice(begin, begin + CHUNK_ROWS)
+            nll_n, uniform_n = upstream[0][chunk], upstream[1][chunk]
+            scores_nv = torch.addmm(bias_v, states_nd[chunk], weight_vd.t())
+            grad_nv = scores_nv.softmax(dim=-1) * (nll_n + uniform_n)[:, None]
+            grad_nv -= uniform_n[:, None] / scores_nv.shape[1]
+            grad_nv.scatter_add_(1, targets_n[chunk, None], -nll_n[:, None])
+            torch.mm(grad_nv, weight_vd, out=states_grad[chunk])
+            weight_grad.addmm_(grad_nv.t(), states_nd[chunk])
+            bias_grad += grad_nv.sum(dim=0)
+        return states_grad, weight_grad, bias_grad, None
+
+
+_chunked_rows: Callable[..., tuple[Tensor, Tensor]] = _ChunkedRows.apply
+
+
+def _rows(scores_nv: Tensor, targets_n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """log Σ exp z, negative log-likelihood and cross-entropy against the uniform distribution of each row, (N,)."""
+    log_z_n = scores_nv.logsumexp(dim=-1)
+    return log_z_n, log_z_n - scores_nv.gather(1, targets_n[:, None])[:, 0], log_z_n - scores_nv.mean(dim=-1)

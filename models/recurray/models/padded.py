@@ -41,10 +41,9 @@ class Padded:
         rows = (mirrored_bt + time * torch.arange(batch, device=self.lengths.device)[:, None]).flatten()
         return self.with_values(_permute_rows(self.values.flatten(0, 1), rows).view_as(self.values))
 
-    def last(self) -> Tensor:
-        """(B, D): the value at each sequence's last position."""
-        rows = torch.arange(self.values.shape[0], device=self.lengths.device)
-        return self.values[rows, self.lengths - 1]
+    def mean(self) -> Tensor:
+        """(B, D): the mean over each sequence's own positions, of `values` (B, T, D) with zeros at padding."""
+        return self.values.sum(dim=1) / self.lengths[:, None]
 
     def select(self, rows: Tensor) -> "Padded":
         """The sequences `rows`, (B',) int64."""

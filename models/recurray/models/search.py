@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recurray.models.decoder import DecoderState
 from recurray.models.padded import Padded
-from recurray.models.seq2seq import BOS, EOS, PAD, UNK, Seq2Seq
+from recurray.models.pieces import BOS, EOS, PAD, UNK
+from recurray.models.seq2seq import SearchState, Seq2Seq
 
 _NEVER = float("-inf")
 
@@ -83,8 +83,8 @@ def _first_beams(src: Padded, beam_size: int, max_lengths: Tensor) -> _Beams:
     )
 
 
-def _repeat_hypotheses(state: DecoderState, beam_size: int) -> DecoderState:
-    sources = torch.arange(len(state.memory.keys.lengths), device=state.memory.keys.lengths.device)
+def _repeat_hypotheses(state: SearchState, beam_size: int) -> SearchState:
+    sources = torch.arange(len(state.src.lengths), device=state.src.lengths.device)
     return state.select(sources, sources.repeat_interleave(beam_size))
 
 

@@ -1,0 +1,50 @@
+"""Multiplicative attention: a query is compared with a state by their product."""
+
+from torch import Tensor, nn
+
+from recurray.models.attention.attention import Attended, Attention, Focus, Memory, attention_weights
+from recurray.models.padded import Padded
+
+
+class DotAttention(Attention):
+    """a = softmax(q mᵀ), context = a m (Luong et al. 2015, equation 8, dot); query_dim must be memory_dim."""
+
+    def __init__(self, query_dim: int, memory_dim: int, attention_dim: int, heads: int) -> None:
+        super().__init__()
+        if query_dim != memory_dim:
+            raise ValueError(f"dot attention compares {query_dim} units of a query with {memory_dim} of a state")
+        self.context_dim = memory_dim
+
+    def memorize(self, states: Padded) -> Memory:
+        """The states themselves."""
+        return Memory(states, states.values)
+
+    def attend(self, queries_btd: Tensor, memory: Memory, focus: Focus | None = None) -> Attended:
+        """Averages of the states."""
+        scores_bts = queries_btd @ memory.keys.values.transpose(1, 2)
+        return average(scores_bts, memory, focus)
+
+
+class GeneralAttention(Attention):
+    """a = softmax(q W mᵀ), context = a m (Luong et al. 2015, equation 8, general)."""
+
+    def __init__(self, query_dim: int, memory_dim: int, attention_dim: int, heads: int) -> None:
+        super().__init__()
+        self.context_dim = memory_dim
+        self.key = nn.Linear(memory_dim, query_dim, bias=False)
+        nn.init.xavier_uniform_(self.key.weight)
+
+    def memorize(self, states: Padded) -> Memory:
+        """Keys W m, (B, S, query_dim), and the states themselves."""
+        return Memory(states.with_values(self.key(states.values)), states.values)
+
+    def attend(self, queries_btd: Tensor, memory: Memory, focus: Focus | None = None) -> Attended:
+        """Averages of the states."""
+        scores_bts = queries_btd @ memory.keys.values.transpose(1, 2)
+        return average(scores_bts, memory, focus)
+
+
+def average(scores_bts: Tensor, memory: Memory, focus: Focus | None) -> Attended:
+    """What one head finds with these scores."""
+    weights_bhts = attention_weights(scores_bts[:, None], memory, focus)
+    return Attended(weights_bhts[:, 0] @ memory.values_bsd, weights_bhts)

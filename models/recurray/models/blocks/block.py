@@ -1,0 +1,23 @@
+"""What an encoder block is: states in, states out, padding untouched by anything."""
+
+from abc import abstractmethod
+
+from torch import nn
+
+from recurray.models.dropout import DropoutKey
+from recurray.models.padded import Padded
+
+
+class Block(nn.Module):
+    """A part of an encoder: (B, T, input_dim) → (B, T', output_dim), with zeros at padding in both.
+
+    It is made as `block(input_dim, dropout=…, place=…, **options)`, where `place` is the prefix of its dropouts' names
+    and the options are the keys of its configuration.
+    """
+
+    output_dim: int
+    """Units of the states that it gives."""
+
+    @abstractmethod
+    def forward(self, states: Padded, key: DropoutKey | None) -> Padded:
+        """The block's states; a block that subsamples gives shorter lengths."""

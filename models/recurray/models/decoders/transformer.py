@@ -1,0 +1,136 @@
+"""The Transformer decoder, for comparison."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from recurray.models.attention.attention import Attended, Attention, Memory
+from recurray.models.attention.multi_head import check_heads, join_heads, split_heads
+from recurray.models.attention.self_attention import hidden_scores
+from recurray.models.blocks.transformer import FeedForward
+from recurray.models.decoders.decoder import Decoded, Decoder, DecoderState
+from recurray.models.dropout import DropoutKey, HashedDropout
+from recurray.models.padded import Padded
+from recurray.models.positions import rotate
+
+Past = tuple[Tensor, Tensor]
+"""Keys and values of the pieces before, (N, heads, t, d) each, the keys turned by their positions."""
+
+
+class CausalSelfAttention(nn.Module):
+    """Rotary multi-head self-attention over the pieces before and the piece itself: (N, T, D) → (N, T, D)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        check_heads(dim, heads, rotary=True)
+        self._heads = heads
+        self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
+        self.output = nn.Linear(dim, dim, bias=False)
+        for weight in (*self.query_key_value.weight.chunk(3), self.output.weight):
+            nn.init.xavier_uniform_(weight)
+
+    def none_yet(self, values: Tensor) -> Past:
+        """The past before the first piece, for `values` of (N, …)."""
+        dim = self.output.out_features // self._heads
+        return (values.new_zeros(values.shape[0], self._heads, 0, dim),) * 2
+
+    def forward(self, values_ntd: Tensor, past: Past) -> tuple[Tensor, Past]:
+        """T pieces after those of `past`."""
+        query, key, value = (
+            split_heads(part, self._heads) for part in self.query_key_value(values_ntd).chunk(3, dim=-1)
+        )
+        before, after = past[0].shape[2], past[0].shape[2] + values_ntd.shape[1]
+        positions = torch.arange(after, device=values_ntd.device)
+        query, key = rotate(query, positions[before:]), rotate(key, positions[before:])
+        key, value = torch.cat((past[0], key), dim=2), torch.cat((past[1], value), dim=2)
+        seen_tt = positions <= positions[before:, None]
+        found = scaled_dot_product_attention(query, key, value, attn_mask=hidden_scores(seen_tt, query.dtype))
+        return self.output(join_heads(found)), (key, value)
+
+
+class _Layer(nn.Module):
+    """Self-attention, attention over the source, feed-forward, each as x + f(norm x)."""
+
+    def __init__(
+        self, dim: int, heads: int, inner_dim: int, attention: Callable[[int], Attention], dropout: float, place: str
+    ) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3))
+        self.dropouts = nn.ModuleList(
+            HashedDropout(dropout, f"{place}.{part}") for part in ("self_attention", "attention", "feed_forward")
+        )
+        self.self_attention = CausalSelfAttention(dim, heads)
+        self.attention = attention(dim)
+        self.context = nn.Linear(self.attention.context_dim, dim, bias=False)
+        nn.init.xavier_uniform_(self.context.weight)
+        self.feed_forward = FeedForward(dim, inner_dim)
+
+    def forward(
+        self, values_btd: Tensor, memory: Memory, past: Past, key: DropoutKey | None
+    ) -> tuple[Tensor, Attended, Past]:
+        """(B, T, D): T pieces of each target if the past has B rows, or one of B × T hypotheses if it has those."""
+        rows = past[0].shape[0]
+        normed_ntd = self.norms[0](values_btd).reshape(rows, -1, values_btd.shape[2])
+        found_ntd, past = self.self_attention(normed_ntd, past)
+        values_btd = values_btd + self.dropouts[0](found_ntd.view_as(values_btd), key)
+        attended: Attended = self.attention(self.norms[1](values_btd), memory)
+        values_btd = values_btd + self.dropouts[1](self.context(attended.contexts_btd), key)
+        return values_btd + self.dropouts[2](self.feed_forward(self.norms[2](values_btd)), key), attended, past
+
+
+class TransformerDecoder(Decoder):
+    """A stack of pre-norm Transformer layers with rotary positions (Vaswani et al. 2017; Su et al. 2021).
+
+    Its size is that of the target vectors. It knows nothing of the source but what its attentions find.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        memory_dim: int,
+        *,
+        attention: Callable[[int], Attention],
+        layers: int,
+        heads: int,
+        feed_forward_dim: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.output_dim = input_dim
+        self.input_dropout = HashedDropout(dropout, "decoder.input")
+        self.layers = nn.ModuleList(
+            _Layer(input_dim, heads, feed_forward_dim, attention, dropout, f"decoder.{index}")
+            for index in range(layers)
+        )
+        self.context_dim = self._layers()[-1].attention.context_dim
+        self.norm = nn.LayerNorm(input_dim)
+
+    def _layers(self) -> list[_Layer]:
+        return [layer for layer in self.layers if isinstance(layer, _Layer)]
+
+    def start(self, states: Padded) -> DecoderState:
+        """Each layer's memory of the source, and no pieces yet."""
+        memories = tuple(layer.attention.memorize(states) for layer in self._layers())
+        rows = tuple(past for layer in self._layers() for past in layer.self_attention.none_yet(states.values))
+        return DecoderState(memories, rows)
+
+    def forward(self, embedded_bte: Tensor, start: DecoderState, key: DropoutKey | None) -> Decoded:
+        """Each layer over the whole target, no piece seeing those after it."""
+        return self._stack(embedded_bte, start, key)[0]
+
+    def step(self, embedded_bke: Tensor, state: DecoderState) -> tuple[Decoded, DecoderState]:
+        """One piece of each hypothesis after its own past."""
+        decoded, rows = self._stack(embedded_bke, state, None)
+        return decoded, DecoderState(state.memories, rows)
+
+    def _stack(self, inputs: Tensor, state: DecoderState, key: DropoutKey | None) -> tuple[Decoded, tuple[Tensor, ...]]:
+        values = self.input_dropout(inputs, key)
+        rows: list[Tensor] = []
+        for index, layer in enumerate(self.layers):
+            past = state.rows[2 * index : 2 * index + 2]
+            values, attended, past = layer(values, state.memories[index], past, key)
+            rows.extend(past)
+        outputs = self.norm(values)
+        return Decoded(outputs, outputs, attended), tuple(rows)
