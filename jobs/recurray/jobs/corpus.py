@@ -2,11 +2,16 @@
 
 homeassistant: interface strings of Home Assistant in two languages (--pair en-de), Apache-2.0, downloaded by pip.
 docstrings: bodies of docstrings and their first lines, from the Python packages installed beside recurray.
+ddtp: Debian package descriptions in two languages (--pair en-it), or without --pair long English ones and their
+  synopses; fetched by apt-get on Debian or Ubuntu.
+rfc: bodies of RFCs, which are long, and their abstracts; 480 MB of packages, fetched by apt-get on Debian or Ubuntu.
 """
 
 import argparse
+import difflib
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("name", choices=CORPORA, help="which corpus")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
-    parser.add_argument("--pair", help="source and target language, such as en-de (homeassistant)")
+    parser.add_argument("--pair", help="source and target language, such as en-de (homeassistant, ddtp)")
     parser.add_argument("--wheel", type=Path, help="the package's file, where it cannot be downloaded (homeassistant)")
 
 
@@ -40,6 +45,7 @@ def corpus(name: str, folder: Path, *, pair: str | None = None, wheel: Path | No
 
     from recurray.platform.corpora.made import CORPUS_FILE, write_corpus
 
+    make = _maker(name, pair=pair, wheel=wheel)
     words = ["recurray", "corpus", name, *(["--pair", pair] if pair else []), "--output"]
     command = shlex.join([*words, str(folder)])
     if folder.exists():
@@ -50,31 +56,55 @@ def corpus(name: str, folder: Path, *, pair: str | None = None, wheel: Path | No
             raise UserError(f"{folder} exists and was not made by `{command}`; delete it or name another --output.")
         print(f"{folder} is there already")
     else:
-        summary = write_corpus(CORPORA[name](pair, wheel), folder, command)
+        summary = write_corpus(make(), folder, command)
     _print(summary, folder)
     return summary
 
 
-def _homeassistant(pair: str | None, wheel: Path | None) -> "Corpus":
+def _maker(name: str, **options: Any) -> Callable[[], "Corpus"]:
+    if name not in CORPORA:
+        near = difflib.get_close_matches(name, CORPORA, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(CORPORA)}."
+        raise UserError(f"there is no corpus {name}; {hint}")
+    make, takes = CORPORA[name]
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given:
+        if option not in takes:
+            raise UserError(f"the corpus {name} takes no --{option}.")
+    return partial(make, **given)
+
+
+def _homeassistant(pair: str | None = None, wheel: Path | None = None) -> "Corpus":
     from recurray.platform.corpora.homeassistant import make_homeassistant
 
     return make_homeassistant(pair, wheel)
 
 
-def _docstrings(pair: str | None, wheel: Path | None) -> "Corpus":
+def _docstrings() -> "Corpus":
     from recurray.platform.corpora.docstrings import make_docstrings
 
-    for option, value in (("--pair", pair), ("--wheel", wheel)):
-        if value is not None:
-            raise UserError(f"the corpus docstrings takes no {option}.")
     return make_docstrings()
 
 
-CORPORA: dict[str, Callable[[str | None, Path | None], "Corpus"]] = {
-    "homeassistant": _homeassistant,
-    "docstrings": _docstrings,
+def _ddtp(pair: str | None = None) -> "Corpus":
+    from recurray.platform.corpora.ddtp import make_ddtp
+
+    return make_ddtp(pair)
+
+
+def _rfc() -> "Corpus":
+    from recurray.platform.corpora.rfc import make_rfc
+
+    return make_rfc()
+
+
+CORPORA: dict[str, tuple[Callable[..., "Corpus"], tuple[str, ...]]] = {
+    "homeassistant": (_homeassistant, ("pair", "wheel")),
+    "docstrings": (_docstrings, ()),
+    "ddtp": (_ddtp, ("pair",)),
+    "rfc": (_rfc, ()),
 }
-"""How each corpus is made from `--pair` and `--wheel`."""
+"""How each corpus is made, and the options that it takes."""
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:

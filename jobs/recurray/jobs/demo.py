@@ -1,4 +1,4 @@
-"""From nothing to a scored model: corpus, training, translation of the test set by batch job, scores, report.
+"""From nothing to a scored model: corpus, training, the test set by batch job, scores, report.
 
 Run again, it goes on where it stopped.
 """
@@ -13,13 +13,19 @@ from typing import Any
 from recurray.jobs.evaluate import evaluate
 from recurray.jobs.recipes import find_recipe
 from recurray.jobs.report import report
+from recurray.jobs.summarize import summarize
 from recurray.jobs.train import train
 from recurray.jobs.translate import translate
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.errors import UserError
+from recurray.platform.evaluation.scores import score_rows
 
 _SHOWN = 5
+_SHOWN_CHARACTERS = 240
+
+COMMANDS = {"translation": ("translate", translate), "summarization": ("summarize", summarize)}
+"""The command and the batch job of each task that the demo knows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,19 +42,28 @@ def run(arguments: argparse.Namespace) -> int:
 def demo(config: RunConfig) -> int:
     """Takes a recipe all the way; returns 0, or 1 if the training diverged. UserError where it has no test set."""
     if config.data.test is None:
-        raise UserError(f"recipe {config.name} has no key `data.test`, which the demo translates and scores.")
+        raise UserError(f"recipe {config.name} has no key `data.test`, which the demo runs over and scores.")
+    if config.task not in COMMANDS:
+        raise UserError(f"recipe {config.name} has task {config.task}; the demo knows {', '.join(COMMANDS)}.")
     if status := train(config):
         return status
     folder = Path(config.folder)
-    _translate_test(config, folder)
-    scores = evaluate(folder / "test/hypotheses.txt", folder / "test/references.txt", folder / "test/scores.json")
+    _run_over_test(config, folder)
+    test = folder / "test"
+    scores = evaluate(
+        test / "hypotheses.txt",
+        test / "references.txt",
+        test / "scores.json",
+        task=config.task,
+        src=test / "source.txt" if config.task == "summarization" else None,
+    )
     report(folder)
-    _print_screen(folder, scores)
+    _print_screen(folder, COMMANDS[config.task][0], scores)
     return 0
 
 
-def _translate_test(config: RunConfig, folder: Path) -> None:
-    """Writes the test set beside the run and translates it, unless this very model has done so already."""
+def _run_over_test(config: RunConfig, folder: Path) -> None:
+    """Writes the test set beside the run, one record a line, and runs the model over it unless it has done so."""
     from recurray.platform.corpora.readers import read_pairs
     from recurray.platform.saved_model import load_config, model_identity
 
@@ -60,9 +75,10 @@ def _translate_test(config: RunConfig, folder: Path) -> None:
     test.mkdir(exist_ok=True)
     pairs = list(read_pairs(config.data.test))
     for name, texts in (("source.txt", [pair.src for pair in pairs]), ("references.txt", [pair.tgt for pair in pairs])):
-        (test / name).write_text("".join(text + "\n" for text in texts), encoding="utf-8", errors="replace")
+        lines = (" ".join(text.splitlines()) + "\n" for text in texts)
+        (test / name).write_text("".join(lines), encoding="utf-8", errors="replace")
     resources = config.resources
-    translate(
+    COMMANDS[config.task][1](
         model,
         test / "source.txt",
         test / "hypotheses.txt",
@@ -72,27 +88,35 @@ def _translate_test(config: RunConfig, folder: Path) -> None:
     )
 
 
-def _print_screen(folder: Path, scores: dict[str, Any]) -> None:
-    """The closing screen: scores, some translations, where everything lies, what to try next."""
-    names = ("source.txt", "references.txt", "hypotheses.txt")
-    sources, references, hypotheses = ((folder / "test" / name).read_text().split("\n") for name in names)
+def _print_screen(folder: Path, command: str, scores: dict[str, Any]) -> None:
+    """The closing screen: scores, some of the results, where everything lies, what to try next."""
     print(f"\nTest set, {scores['lines']} lines, by `{scores['command']}`:")
-    for name in ("bleu", "chrf", "ter"):
-        print(f"  {name:<5} {scores[name]['score']:6.2f}  {scores[name]['signature']}")
-    every = max(1, scores["lines"] // _SHOWN)
-    print("\nSome of it:")
-    for line in range(every // 2, every * _SHOWN, every)[:_SHOWN]:
-        print(f"  source      {sources[line]}\n  translation {hypotheses[line]}\n  reference   {references[line]}\n")
+    rows = dict(score_rows(scores))
+    for name, found in rows.items():
+        print(f"  {name:<{max(map(len, rows))}} {found['score']:6.2f}  {found['signature']}")
+    _print_some(folder / "test", scores["lines"])
     offline = sorted((folder / "wandb").glob("offline-run-*"))
     print(f"model         {folder}/model")
     print(f"report        {folder}/report.html")
     print(f"scores        {folder}/test/scores.json")
     if offline:
         print(f"W&B run       {offline[-1]} (offline; `wandb sync {offline[-1]}` sends it)")
-    command = "recurray" if shutil.which("recurray") else sys.argv[0]  # as it was called, where no shell would find it
+    recurray = "recurray" if shutil.which("recurray") else sys.argv[0]  # as it was called, where no shell would find it
     print(
         f"\nTry next:\n"
-        f"  echo 'The device is not available.' | {command} translate {folder}/model\n"
-        f"  {command} train demo name=smaller model.hidden_dim=128\n"
-        f"  {command} report {folder}"
+        f"  head -n 3 {folder}/test/source.txt | {recurray} {command} {folder}/model\n"
+        f"  {recurray} train {folder}/config.yaml name=another seed=2\n"
+        f"  {recurray} report {folder}"
     )
+
+
+def _print_some(test: Path, lines: int) -> None:
+    names = ("source.txt", "hypotheses.txt", "references.txt")
+    files = [(test / name).read_text(encoding="utf-8").split("\n") for name in names]
+    every = max(1, lines // _SHOWN)
+    print("\nSome of it:")
+    for line in range(every // 2, lines, every)[:_SHOWN]:
+        for label, texts in zip(("source", "result", "reference"), files, strict=True):
+            text = texts[line]
+            print(f"  {label:<9}  {text[:_SHOWN_CHARACTERS]}{' …' if len(text) > _SHOWN_CHARACTERS else ''}")
+        print()

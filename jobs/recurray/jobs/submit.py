@@ -1,4 +1,4 @@
-"""Run `recurray train` or `recurray translate` as a job on a Ray cluster.
+"""Run `recurray train`, `translate` or `summarize` as a job on a Ray cluster.
 
 What follows the command is the command's own: its arguments are checked here before anything is sent. The job runs the
 code that is installed here. On the cluster of `recurray cluster up` it runs in the current directory, so that relative
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recurray.cluster.connect import Cluster, find_cluster
 
-JOBS = ("train", "translate")
+JOBS = ("train", "translate", "summarize")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,6 +38,9 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
 
     Raises UserError where a run of this name was made from another configuration, and for whatever `prepare` raises.
     """
+    from recurray.platform.network import check_model
+
+    check_model(config.model)
     folder = Path(config.folder)
     if fresh and folder.exists():
         shutil.rmtree(folder)
@@ -49,8 +52,11 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
 
     from recurray.platform.ray_session import ray_session
     from recurray.platform.tracking.console import training_progress
+    from recurray.platform.training.initial_weights import write_initial_weights
     from recurray.platform.training.launching import launch
 
+    for line in write_initial_weights(config, prepared, folder):
+        print(f"start: {line}")
     resources = config.resources
     with (
         ray_session(resources.workers * resources.threads, resources.workers if resources.gpu else 0),

@@ -1,20 +1,26 @@
-"""A saved model: a folder with `model.safetensors`, `config.yaml`, `tokenizer.model` and `README.md`, its card."""
+"""A saved model: a folder with `model.safetensors`, `config.yaml`, the codec's files and `README.md`, its card."""
 
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
+from torch import nn
 
-from recurray.models import Seq2Seq
+from recurray.platform.config.extensions import load_extensions_of
 from recurray.platform.config.loading import read_yaml, to_yaml
-from recurray.platform.config.tree import ModelConfig, PositiveInt, SearchConfig, Section
+from recurray.platform.config.model import ModelConfig
+from recurray.platform.config.section import PositiveInt, Section
+from recurray.platform.config.tree import RunConfig, SearchConfig, TaskName
 from recurray.platform.data.hashing import digest, file_digest
-from recurray.platform.data.tokenizer import TOKENIZER_FILE, Tokenizer
 from recurray.platform.errors import UserError
+from recurray.platform.storage import local_folder
+from recurray.platform.tasks.registry import TASKS
+from recurray.platform.tasks.task import Codec, Task
 
 WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.yaml", "README.md"
 
@@ -22,30 +28,49 @@ WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.yaml", "READ
 class SavedConfig(Section):
     """What a saved model's `config.yaml` holds."""
 
-    src_lang: str
+    task: TaskName
+    """What it does."""
+    extensions: tuple[str, ...]
+    """Modules that must be importable for it to be loaded."""
+    src_lang: str | None
     """The source language's code."""
-    tgt_lang: str
+    tgt_lang: str | None
     """The target language's code."""
-    max_pieces: PositiveInt
-    """The most pieces a side that it was trained on; longer texts are translated in parts."""
+    max_src_pieces: PositiveInt
+    """The longest source that it was trained on."""
     model: ModelConfig
     """The network's shape."""
     search: SearchConfig
     """How it is searched by default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _load_extensions(cls, tree: Any) -> Any:
+        load_extensions_of(tree)
+        return tree
+
+    @classmethod
+    def of(cls, run: RunConfig) -> "SavedConfig":
+        """That of a run's model."""
+        return cls(
+            task=run.task,
+            extensions=run.extensions,
+            src_lang=run.data.src_lang,
+            tgt_lang=run.data.tgt_lang,
+            max_src_pieces=run.data.max_src_pieces,
+            model=run.model,
+            search=run.search,
+        )
 
 
 @dataclass(frozen=True)
 class SavedModel:
     """A saved model, loaded."""
 
-    network: Seq2Seq
-    tokenizer: Tokenizer
+    task: Task
+    network: nn.Module
+    codec: Codec
     config: SavedConfig
-
-
-def build_network(config: ModelConfig, vocab_size: int) -> Seq2Seq:
-    """A network with new weights, made from PyTorch's global generator."""
-    return Seq2Seq(vocab_size, **config.model_dump())
 
 
 def save(folder: Path, model: SavedModel, card: str) -> None:
@@ -56,7 +81,7 @@ def save(folder: Path, model: SavedModel, card: str) -> None:
         save_model(model.network, str(aside / WEIGHTS_FILE))
         (aside / CONFIG_FILE).write_text(to_yaml(model.config), encoding="utf-8")
         (aside / CARD_FILE).write_text(card, encoding="utf-8")
-        model.tokenizer.save(aside)
+        model.codec.save(aside)
         aside.chmod(0o755)
         if folder.exists():
             folder.rename(aside / "before")
@@ -66,39 +91,45 @@ def save(folder: Path, model: SavedModel, card: str) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def load_config(folder: Path) -> SavedConfig:
+def load_config(place: str | Path) -> SavedConfig:
     """The configuration of a saved model; UserError where the folder is none."""
-    for name in (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE):
+    with local_folder(place) as folder:
+        return _read_config(folder, place)
+
+
+def load(place: str | Path) -> SavedModel:
+    """Loads a saved model from a path or a URI on the CPU; nothing is unpickled.
+
+    Raises UserError that names the file at fault where the folder is no saved model or a damaged one.
+    """
+    with local_folder(place) as folder:
+        config = _read_config(folder, place)
+        task = TASKS[config.task]()
+        codec = task.load_codec(folder)
+        network = task.build_network(config.model, codec)
+        try:
+            load_model(network, folder / WEIGHTS_FILE)
+        except (SafetensorError, RuntimeError) as fault:
+            reason = " ".join(str(fault).split())
+            raise UserError(
+                f"{place}/{WEIGHTS_FILE} is damaged or of another shape than {CONFIG_FILE} ({reason})."
+            ) from None
+    return SavedModel(task, network.eval(), codec, config)
+
+
+def model_identity(place: str | Path) -> str:
+    """An identity of a saved model's content, its card apart."""
+    with local_folder(place) as folder:
+        files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CARD_FILE)
+        return digest(part for path in files for part in (path.name, file_digest(path)))
+
+
+def _read_config(folder: Path, place: str | Path) -> SavedConfig:
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
         if not (folder / name).is_file():
-            raise UserError(f"{folder} is not a saved model: it has no {name}; a run's model lies in runs/NAME/model.")
+            raise UserError(f"{place} is not a saved model: it has no {name}; a run's model lies in runs/NAME/model.")
     try:
         return SavedConfig.model_validate(read_yaml(folder / CONFIG_FILE))
     except ValidationError as fault:
         where = ".".join(map(str, fault.errors()[0]["loc"]))
-        raise UserError(f"{folder / CONFIG_FILE}: `{where}`: {fault.errors()[0]['msg']}.") from None
-
-
-def load(folder: Path) -> SavedModel:
-    """Loads a saved model on the CPU; nothing is unpickled.
-
-    Raises UserError that names the file at fault where the folder is no saved model or a damaged one.
-    """
-    config = load_config(folder)
-    try:
-        tokenizer = Tokenizer.load(folder)
-    except RuntimeError as fault:
-        raise UserError(f"{folder / TOKENIZER_FILE} is damaged or no SentencePiece model ({fault}).") from None
-    network = build_network(config.model, tokenizer.vocab_size)
-    try:
-        load_model(network, folder / WEIGHTS_FILE)
-    except (SafetensorError, RuntimeError) as fault:
-        reason = " ".join(str(fault).split())
-        raise UserError(
-            f"{folder / WEIGHTS_FILE} is damaged or of another shape than config.yaml ({reason})."
-        ) from None
-    return SavedModel(network.eval(), tokenizer, config)
-
-
-def model_identity(folder: Path) -> str:
-    """An identity of a saved model's content, its card apart."""
-    return digest(file_digest(folder / name) for name in (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE))
+        raise UserError(f"{place}/{CONFIG_FILE}: `{where}`: {fault.errors()[0]['msg']}.") from None

@@ -71,13 +71,24 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _assign(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Puts a value in its place; a number in the path is an entry of a list that is there."""
     *sections, key = path.split(".")
+    place: Any = tree
     for depth, section in enumerate(sections):
-        inner = tree.setdefault(section, {})
-        if not isinstance(inner, dict):
+        inner = place.setdefault(section, {}) if isinstance(place, dict) else place[_entry(place, section, path)]
+        if not isinstance(inner, dict | list):
             raise UserError(f"`{path}=` on the command line: {'.'.join(sections[: depth + 1])} holds no keys.")
-        tree = inner
-    tree[key] = value
+        place = inner
+    place[key if isinstance(place, dict) else _entry(place, key, path)] = value
+
+
+def _entry(entries: list[Any], number: str, path: str) -> int:
+    if not number.isdecimal() or int(number) >= len(entries):
+        raise UserError(
+            f"`{path}=` on the command line: {number} is no entry of a list of {len(entries)} in the recipe; they are "
+            "counted from 0."
+        )
+    return int(number)
 
 
 def _sentence(errors: Sequence[ErrorDetails], recipe: Path, assigned: set[str]) -> str:
@@ -100,7 +111,11 @@ def _complaint(error: ErrorDetails, location: list[str], path: str) -> str:
         return f"there is no key `{path}`; {hint}"
     if error["type"] == "missing":
         return f"the key `{path}` is missing and has no default"
-    found = "" if isinstance(error["input"], dict | list) else f", found {error['input']!r}"
+    found = (
+        ""
+        if isinstance(error["input"], dict | list) or error["type"] == "unknown_name"
+        else f", found {error['input']!r}"
+    )
     message = error["msg"].removeprefix("Value error, ")
     return f"`{path}`: {message[0].lower()}{message[1:]}{found}"
 
@@ -123,8 +138,9 @@ def _all_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that may stand at a key; one whose kinds have sections of their own stands for these too."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if typing.get_origin(annotation) in (typing.Annotated, typing.Union, types.UnionType, list):
+        return [annotation, *annotation.__subclasses__()]
+    if typing.get_origin(annotation) in (typing.Annotated, typing.Union, types.UnionType, list, tuple):
         return [model for part in typing.get_args(annotation) for model in _models_in(part)]
     return []

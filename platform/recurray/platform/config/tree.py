@@ -1,19 +1,16 @@
 """The configuration of a run: one tree, each field with its unit and meaning."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from recurray.platform.config.extensions import load_extensions_of
+from recurray.platform.config.model import ModelConfig
+from recurray.platform.config.section import PositiveInt, Section, Share, known_name
 from recurray.platform.corpora.sources import Source
+from recurray.platform.tasks.registry import TASKS
 
-PositiveInt = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A part of the tree: unknown keys are refused, and nothing changes once it is read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+TaskName = Annotated[str, AfterValidator(known_name("task", TASKS.names))]
 
 
 class CorpusConfig(Section):
@@ -30,9 +27,9 @@ class CorpusConfig(Section):
 class DataConfig(Section):
     """Which texts are learned from, and which pairs of them are left out."""
 
-    src_lang: str
-    """The source language's code, for the model card and the report."""
-    tgt_lang: str
+    src_lang: str | None = None
+    """The source language's code, for the model card."""
+    tgt_lang: str | None = None
     """The target language's code."""
     corpus: CorpusConfig | None = None
     """Where the sources below come from, if recurray makes them."""
@@ -42,10 +39,12 @@ class DataConfig(Section):
     """Pairs for validation; never cleaned."""
     test: Source | None = None
     """Pairs that `recurray demo` translates and scores; training never reads them."""
-    max_pieces: PositiveInt = 128
-    """Training pairs with more pieces than this on either side are left out."""
-    max_length_ratio: Annotated[float, Field(gt=1)] = 4.0
-    """Training pairs where one side has this many times the pieces of the other, and 10 more, are left out."""
+    max_src_pieces: PositiveInt = 128
+    """Training pairs with a source of more pieces than this are left out."""
+    max_tgt_pieces: PositiveInt = 128
+    """Training pairs with a target of more pieces than this are left out."""
+    max_length_ratio: Annotated[float, Field(gt=1)] | None = 4.0
+    """Training pairs where one side has this many times the pieces of the other, and 10 more, are left out, if set."""
     prepared: str = "data/prepared"
     """The folder that holds prepared data, one folder for each different preparation."""
 
@@ -59,31 +58,6 @@ class TokenizerConfig(Section):
     """How pieces are chosen."""
     normalization: Literal["identity", "nfkc", "nmt_nfkc"] = "identity"
     """SentencePiece's rule for characters; identity keeps the text as written, so that `…` stays `…`."""
-
-
-class ModelConfig(Section):
-    """Shape of the BiLSTM encoder, the attention and the LSTM decoder."""
-
-    embedding_dim: PositiveInt = 256
-    """Units of a piece's vector."""
-    hidden_dim: PositiveInt = 256
-    """Units of an LSTM layer in one direction, and of the decoder's layers."""
-    encoder_layers: PositiveInt = 2
-    """Bidirectional layers."""
-    decoder_layers: PositiveInt = 2
-    """Layers of the decoder."""
-    attention_heads: PositiveInt = 4
-    """Heads of the attention; must divide `hidden_dim`."""
-    dropout: Share = 0.3
-    """Share of units dropped before each layer and before the output."""
-    tie_embeddings: bool = True
-    """One matrix for source, target and output vectors instead of three."""
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.hidden_dim % self.attention_heads:
-            raise ValueError(f"attention_heads {self.attention_heads} must divide hidden_dim {self.hidden_dim}")
-        return self
 
 
 class ScheduleConfig(Section):
@@ -106,6 +80,12 @@ class TrainingConfig(Section):
     """Target pieces per update, on average over an epoch."""
     sort_window: PositiveInt = 32
     """Updates whose examples are sorted by length together, so that one update's examples are of like length."""
+    init_from: str | None = None
+    """A saved model, folder or URI, to start from: what has the same name and shape, and the pieces that both have."""
+    src_vectors: str | None = None
+    """Word vectors, in the text format of word2vec and fastText, to start the source embeddings from."""
+    tgt_vectors: str | None = None
+    """The same for the target embeddings."""
     label_smoothing: Share = 0.1
     """Share of the target's probability that is spread over the vocabulary."""
     learning_rate: ScheduleConfig = ScheduleConfig()
@@ -135,6 +115,8 @@ class SearchConfig(Section):
     """GNMT's α: 0 prefers short hypotheses, 1 is about neutral."""
     max_length_factor: Annotated[float, Field(gt=0)] = 2.0
     """A hypothesis has at most this many times the source's pieces, and 10 more."""
+    max_length: PositiveInt | None = None
+    """And at most this many pieces, whatever its source, if set."""
 
 
 class ResourcesConfig(Section):
@@ -168,6 +150,10 @@ class RunConfig(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """The run's name: its folder is `runs/NAME`."""
+    task: TaskName = "translation"
+    """What is learned: translation, summarization, or what an extension adds."""
+    extensions: tuple[str, ...] = ()
+    """Modules of your own that add cells, blocks, attentions, decoders, tasks or metrics when they are imported."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     """What the initial weights, the order of examples and the dropout masks are made from."""
     data: DataConfig
@@ -177,6 +163,13 @@ class RunConfig(Section):
     search: SearchConfig = SearchConfig()
     resources: ResourcesConfig = ResourcesConfig()
     wandb: WandbConfig = WandbConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _load_extensions(cls, tree: Any) -> Any:
+        """First of all: what they add may be named further down."""
+        load_extensions_of(tree)
+        return tree
 
     @property
     def folder(self) -> str:

@@ -28,12 +28,6 @@ class Batch:
         )
         return Batch(src, tgt, self.examples.to(device, non_blocking=True))
 
-    @property
-    def padding_share(self) -> float:
-        """Share of source and target positions that are padding."""
-        own = int(self.src.lengths.sum() + self.tgt.lengths.sum())
-        return 1.0 - own / (self.src.values.numel() + self.tgt.values.numel())
-
 
 def make_batch(store: Store, examples: NDArray[np.int64]) -> Batch:
     """Gathers examples from the store."""

@@ -35,10 +35,13 @@ def _fault(pair: Pair) -> str | None:
     return None
 
 
-def clean_lengths(src_pieces: int, tgt_pieces: int, config: DataConfig) -> str | None:
-    """Why a tokenized pair is left out, if it is."""
-    if max(src_pieces, tgt_pieces) > config.max_pieces:
-        return f"longer than {config.max_pieces} pieces"
-    if max(src_pieces, tgt_pieces) > config.max_length_ratio * min(src_pieces, tgt_pieces) + RATIO_SLACK:
+def clean_lengths(src_length: int, tgt_length: int, config: DataConfig) -> str | None:
+    """Why an encoded pair is left out, if it is."""
+    if src_length > config.max_src_pieces:
+        return f"source longer than {config.max_src_pieces} pieces"
+    if tgt_length > config.max_tgt_pieces:
+        return f"target longer than {config.max_tgt_pieces} pieces"
+    shorter, longer = sorted((src_length, tgt_length))
+    if config.max_length_ratio is not None and longer > config.max_length_ratio * shorter + RATIO_SLACK:
         return f"length ratio above {config.max_length_ratio:g}"
     return None

@@ -19,10 +19,11 @@ from recurray.platform.corpora.readers import Pair, read_pairs, source_identity
 from recurray.platform.data.cleaning import clean_lengths, clean_texts
 from recurray.platform.data.hashing import digest
 from recurray.platform.data.store import Store, StoreWriter
-from recurray.platform.data.tokenizer import Tokenizer
 from recurray.platform.errors import UserError
+from recurray.platform.tasks.registry import TASKS
+from recurray.platform.tasks.task import Codec, Sequences, Task
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is written for the same texts and settings changes."""
 
 _BLOCK = 10_000  # pairs tokenized in one call
@@ -46,9 +47,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared folder."""
+    """A prepared folder, and the task that it was prepared for."""
 
     folder: Path
+    task: Task
 
     @property
     def train(self) -> Store:
@@ -67,9 +69,9 @@ class Prepared:
         return [Pair(*texts) for texts in zip(table["src"].to_pylist(), table["tgt"].to_pylist(), strict=True)]
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """The tokenizer that made the examples."""
-        return Tokenizer.load(self.folder)
+    def codec(self) -> Codec:
+        """The codec that made the examples."""
+        return self.task.load_codec(self.folder)
 
     @property
     def counts(self) -> Counts:
@@ -80,8 +82,14 @@ class Prepared:
 def identity(config: RunConfig) -> str:
     """What prepared data depends on, as 16 hexadecimal digits: the sources' content, the settings, the format."""
     sources = [source_identity(source) for source in (*config.data.train, config.data.dev)]
-    settings = [str(config.data.max_pieces), str(config.data.max_length_ratio), to_yaml(config.tokenizer)]
-    return digest([str(FORMAT), *settings, *sources])
+    data = config.data
+    settings = [
+        str(data.max_src_pieces),
+        str(data.max_tgt_pieces),
+        str(data.max_length_ratio),
+        to_yaml(config.tokenizer),
+    ]
+    return digest([str(FORMAT), config.task, *settings, *sources])
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -100,7 +108,7 @@ def prepare(config: RunConfig) -> Prepared:
             _publish(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return Prepared(folder)
+    return Prepared(folder, TASKS[config.task]())
 
 
 def _publish(aside: Path, folder: Path) -> None:
@@ -113,13 +121,12 @@ def _publish(aside: Path, folder: Path) -> None:
 
 def _write(config: RunConfig, folder: Path) -> None:
     with Progress(transient=True) as progress:
-        task = progress.add_task("training the tokenizer", total=None)
-        texts = (text for pair in clean_texts(_read_all(config.data), Counter()) for text in pair)
-        tokenizer = Tokenizer.train(texts, config.tokenizer, os.cpu_count() or 1)
-        tokenizer.save(folder)
-        progress.update(task, description="tokenizing")
-        counts = _write_train(config.data, tokenizer, folder)
-    _write_dev(config.data, tokenizer, folder)
+        label = progress.add_task("training the tokenizer", total=None)
+        codec = TASKS[config.task]().make_codec(clean_texts(_read_all(config.data), Counter()), config)
+        codec.save(folder)
+        progress.update(label, description="encoding")
+        counts = _write_train(config.data, codec, folder)
+    _write_dev(config.data, codec, folder)
     (folder / "prepared.yaml").write_text(yaml.safe_dump({"counts": asdict(counts)}, sort_keys=False))
 
 
@@ -128,12 +135,12 @@ def _read_all(data: DataConfig) -> Iterator[Pair]:
         yield from read_pairs(source)
 
 
-def _write_train(data: DataConfig, tokenizer: Tokenizer, folder: Path) -> Counts:
+def _write_train(data: DataConfig, codec: Codec, folder: Path) -> Counts:
     dropped: Counter[str] = Counter()
     kept = src_pieces = tgt_pieces = 0
-    with StoreWriter(folder / "train.arrow") as writer:
+    with StoreWriter(folder / "train.arrow", codec.src_type, codec.tgt_type) as writer:
         for pairs in _blocks(clean_texts(_read_all(data), dropped)):
-            for src, tgt in _encode(pairs, tokenizer):
+            for src, tgt in _encode(pairs, codec):
                 reason = clean_lengths(len(src), len(tgt), data)
                 if reason is not None:
                     dropped[reason] += 1
@@ -147,12 +154,12 @@ def _write_train(data: DataConfig, tokenizer: Tokenizer, folder: Path) -> Counts
     return Counts(kept + dropped.total(), kept, dict(dropped), src_pieces, tgt_pieces)
 
 
-def _write_dev(data: DataConfig, tokenizer: Tokenizer, folder: Path) -> None:
+def _write_dev(data: DataConfig, codec: Codec, folder: Path) -> None:
     pairs = [Pair(*map(_printable, pair)) for pair in read_pairs(data.dev)]
     if not pairs:
         raise UserError("data.dev holds no pair to validate on.")
-    with StoreWriter(folder / "dev.arrow") as writer:
-        for src, tgt in _encode(pairs, tokenizer):
+    with StoreWriter(folder / "dev.arrow", codec.src_type, codec.tgt_type) as writer:
+        for src, tgt in _encode(pairs, codec):
             writer.append(src, tgt)
     table = pa.table({"src": [pair.src for pair in pairs], "tgt": [pair.tgt for pair in pairs]})
     with pa.ipc.new_file(folder / "dev_texts.arrow", table.schema) as file:
@@ -164,11 +171,8 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _encode(pairs: list[Pair], tokenizer: Tokenizer) -> Iterable[tuple[list[int], list[int]]]:
-    threads = os.cpu_count() or 1
-    src = tokenizer.encode([pair.src for pair in pairs], threads)
-    tgt = tokenizer.encode([pair.tgt for pair in pairs], threads)
-    return zip(src, tgt, strict=True)
+def _encode(pairs: list[Pair], codec: Codec) -> Iterable[Sequences]:
+    return codec.encode(pairs, os.cpu_count() or 1)
 
 
 def _blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:

@@ -1,30 +1,32 @@
-"""The store of tokenized examples: an Arrow file that is memory-mapped, so that no worker holds the corpus."""
+"""The store of encoded examples: an Arrow file that is memory-mapped, so that no worker holds the corpus."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recurray.models import PAD
+SHARD_POSITIONS = 2**22
+"""Source and target positions, together, at which a record batch of the file ends: what is held while it is made."""
 
-SHARD_ROWS = 2**18
-"""Examples in each record batch of the file."""
-
-_PIECES = pa.list_(pa.int32())
-_SCHEMA = pa.schema({"src": _PIECES, "tgt": _PIECES})
+Values = NDArray[np.int64] | NDArray[np.float32]
 
 
 class StoreWriter:
-    """Writes examples in order, a shard at a time, as a context manager."""
+    """Writes examples in order, a shard at a time, as a context manager.
 
-    def __init__(self, path: Path) -> None:
-        self._writer = pa.ipc.new_file(path, _SCHEMA)
-        self._src: list[list[int]] = []
-        self._tgt: list[list[int]] = []
+    `src_type` and `tgt_type` are those of one position: an integer, or a list of one size of 32-bit floats.
+    """
+
+    def __init__(self, path: Path, src_type: pa.DataType, tgt_type: pa.DataType) -> None:
+        self._schema = pa.schema({"src": pa.list_(src_type), "tgt": pa.list_(tgt_type)})
+        self._writer = pa.ipc.new_file(path, self._schema)
+        self._src: list[Sequence[object]] = []
+        self._tgt: list[Sequence[object]] = []
+        self._positions = 0
 
     def __enter__(self) -> Self:
         return self
@@ -36,44 +38,57 @@ class StoreWriter:
             self._write_shard()
         self._writer.close()
 
-    def append(self, src: list[int], tgt: list[int]) -> None:
+    def append(self, src: Sequence[object], tgt: Sequence[object]) -> None:
         """Adds an example; its number is the count of those before it."""
         self._src.append(src)
         self._tgt.append(tgt)
-        if len(self._src) == SHARD_ROWS:
+        self._positions += len(src) + len(tgt)
+        if self._positions >= SHARD_POSITIONS:
             self._write_shard()
 
     def _write_shard(self) -> None:
-        columns = [pa.array(self._src, _PIECES), pa.array(self._tgt, _PIECES)]
-        self._writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
-        self._src, self._tgt = [], []
+        columns = [pa.array(rows, field.type) for rows, field in zip((self._src, self._tgt), self._schema, strict=True)]
+        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        self._src, self._tgt, self._positions = [], [], 0
 
 
 class Column:
-    """One side of the store: flat pieces with offsets, for each shard a view of the mapped file."""
+    """One side of the store: flat values with offsets, for each shard a view of the mapped file."""
 
     def __init__(self, shards: Iterable[pa.ListArray]) -> None:
-        views = [(shard.offsets.to_numpy(), shard.values.to_numpy()) for shard in shards]
+        views = [(shard.offsets.to_numpy(), _flat(shard.values)) for shard in shards]
         self._offsets = [offsets for offsets, _ in views]
-        self._pieces = [pieces for _, pieces in views]
+        self._values = [values for _, values in views]
         self.lengths: NDArray[np.int64] = np.concatenate([np.diff(offsets) for offsets in self._offsets]).astype(
             np.int64
         )
+        self._begins = np.cumsum([0, *(len(offsets) - 1 for offsets in self._offsets[:-1])])
 
-    def gather(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(B, T): the pieces of the examples, right-padded with PAD to the longest of them."""
+    def gather(self, examples: NDArray[np.int64]) -> Values:
+        """(B, T, …): the sequences of the examples, right-padded with zeros, which is PAD, to the longest of them."""
         lengths = self.lengths[examples]
-        padded_bt = np.full((len(examples), int(lengths.max())), PAD, np.int64)
-        shards, rows = np.divmod(examples, SHARD_ROWS)
+        some = self._values[0]
+        kind = np.int64 if np.issubdtype(some.dtype, np.integer) else np.float32
+        padded_bt: Any = np.zeros((len(examples), int(lengths.max()), *some.shape[1:]), kind)
+        shards = np.searchsorted(self._begins, examples, side="right") - 1
+        rows = examples - self._begins[shards]
         positions = np.arange(padded_bt.shape[1])
         for shard in np.unique(shards):
             here = shards == shard
             begins = self._offsets[shard][rows[here]]
             own_bt = positions < lengths[here][:, None]
-            block_bt = np.full(own_bt.shape, PAD, np.int64)
-            block_bt[own_bt] = self._pieces[shard][(begins[:, None] + positions)[own_bt]]
+            block_bt = np.zeros((len(begins), *padded_bt.shape[1:]), kind)
+            block_bt[own_bt] = self._values[shard][(begins[:, None] + positions)[own_bt]]
             padded_bt[here] = block_bt
-        return padded_bt
+        found: Values = padded_bt
+        return found
+
+
+def _flat(values: pa.Array) -> Any:
+    """(N,) numbers or (N, size) vectors."""
+    if isinstance(values, pa.FixedSizeListArray):
+        return values.values.to_numpy().reshape(len(values), -1)
+    return values.to_numpy()
 
 
 class Store:

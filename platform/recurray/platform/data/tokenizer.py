@@ -1,6 +1,8 @@
 """SentencePiece, with the piece numbers that the models expect and bytes for characters that it never saw."""
 
 import io
+import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from recurray.platform.errors import UserError
 
 TOKENIZER_FILE = "tokenizer.model"
 
+_BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
 
 class Tokenizer:
     """Texts to piece numbers and back."""
@@ -21,12 +25,12 @@ class Tokenizer:
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
 
     @classmethod
-    def train(cls, texts: Iterable[str], config: TokenizerConfig, threads: int) -> "Tokenizer":
+    def train(cls, texts: Iterable[str], config: TokenizerConfig) -> "Tokenizer":
         """Chooses the pieces; UserError where the texts cannot fill the vocabulary."""
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(texts),
+                sentence_iterator=map(_one_line, texts),
                 model_writer=model,
                 vocab_size=config.vocab_size,
                 model_type=config.kind,
@@ -38,7 +42,7 @@ class Tokenizer:
                 eos_id=EOS,
                 input_sentence_size=2_000_000,
                 max_sentence_length=100_000,
-                num_threads=threads,
+                num_threads=os.cpu_count() or 1,
                 minloglevel=2,
             )
         except RuntimeError as fault:
@@ -49,8 +53,14 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
-        """From a prepared folder or a saved model."""
-        return cls((folder / TOKENIZER_FILE).read_bytes())
+        """From a prepared folder or a saved model; UserError where its file is missing or damaged."""
+        path = folder / TOKENIZER_FILE
+        try:
+            return cls(path.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{folder} is not a saved model: it has no {TOKENIZER_FILE}.") from None
+        except RuntimeError as fault:
+            raise UserError(f"{path} is damaged or no SentencePiece model ({fault}).") from None
 
     def save(self, folder: Path) -> None:
         """Writes `tokenizer.model`."""
@@ -61,11 +71,20 @@ class Tokenizer:
         """Pieces in the vocabulary."""
         return int(self._processor.get_piece_size())
 
+    def pieces(self) -> list[str]:
+        """Every piece by its number; `▁` at the start of one stands for a space."""
+        return [str(self._processor.id_to_piece(number)) for number in range(self.vocab_size)]
+
     def encode(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
-        """Piece numbers of each text, ending in EOS."""
-        pieces: list[list[int]] = self._processor.encode(list(texts), add_eos=True, num_threads=threads)
+        """Piece numbers of each text, ending in EOS; line ends and other control characters are read as spaces."""
+        lines = [_one_line(text) for text in texts]
+        pieces: list[list[int]] = self._processor.encode(lines, add_eos=True, num_threads=threads)
         return pieces
 
     def decode(self, pieces: Sequence[Sequence[int]]) -> list[str]:
         """The text of each list of piece numbers, on one line whatever pieces were found."""
         return [" ".join(str(text).split()) for text in self._processor.decode([list(ids) for ids in pieces])]
+
+
+def _one_line(text: str) -> str:
+    return _BREAKS.sub(" ", text)

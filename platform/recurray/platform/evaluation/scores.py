@@ -1,51 +1,60 @@
-"""Scores of translations: sacreBLEU on detokenized text, each with the signature that says how it was computed."""
+"""Scores and metrics: what a score is, the metrics by name, and which of them a task is scored by.
 
-from collections.abc import Sequence
+Names must be known before sacreBLEU or rouge-score is imported, so a metric's own module is imported at its first use.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from sacrebleu.metrics.base import Metric
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
-from sacrebleu.metrics.ter import TER
+from recurray.models.registry import Registry
 
 
 @dataclass(frozen=True)
 class Score:
-    """One figure about a set of translations."""
+    """One figure about a set of outputs."""
 
     score: float
     """0 to 100; for TER the lower the better, and it may exceed 100."""
     signature: str
-    """sacreBLEU's signature: references, casing, tokenization, smoothing, version."""
+    """How it was computed: the settings and the version of the package that did it."""
 
     def to_json(self) -> dict[str, float | str]:
         """As it stands in `scores.json`."""
         return asdict(self)
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Corpus BLEU (Papineni et al. 2002; Post 2018)."""
-    return _score(BLEU(), hypotheses, references)
+Metric = Callable[[Sequence[str], Sequence[str]], Score]
+"""Hypotheses and their references, one to one, to a score."""
+
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    {
+        "bleu": "recurray.platform.evaluation.sacrebleu:bleu",
+        "chrf": "recurray.platform.evaluation.sacrebleu:chrf",
+        "ter": "recurray.platform.evaluation.sacrebleu:ter",
+        "rouge1": "recurray.platform.evaluation.rouge:rouge1",
+        "rouge2": "recurray.platform.evaluation.rouge:rouge2",
+        "rougeL": "recurray.platform.evaluation.rouge:rouge_l",
+    },
+)
+
+TASK_METRICS = {
+    "translation": ("bleu", "chrf", "ter"),
+    "summarization": ("rouge1", "rouge2", "rougeL"),
+}
+"""The metrics of each task, in the order they are shown in."""
 
 
-def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Corpus chrF2 (Popović 2015)."""
-    return _score(CHRF(), hypotheses, references)
+def scores_of(names: Iterable[str], hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
+    """The scores of some metrics by their names; KeyError where there is no such metric."""
+    return {name: METRICS[name](hypotheses, references) for name in names}
 
 
-def ter(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Translation edit rate (Snover et al. 2006)."""
-    return _score(TER(), hypotheses, references)
-
-
-def all_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
-    """Every score by its name."""
-    return {name: metric(hypotheses, references) for name, metric in METRICS.items()}
-
-
-METRICS = {"bleu": bleu, "chrf": chrf, "ter": ter}
-
-
-def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    found = metric.corpus_score(list(hypotheses), [list(references)])
-    return Score(found.score, str(metric.get_signature()))
+def score_rows(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every score of a `scores.json` with its name; those of a baseline are called `lead-1 rouge1` and so on."""
+    for name, found in scores.items():
+        if isinstance(found, dict) and "score" in found:
+            yield name, found
+        elif isinstance(found, dict):
+            yield from ((f"{name} {metric}", score) for metric, score in score_rows(found))

@@ -19,9 +19,9 @@ import torch
 from recurray.platform.config.tree import SearchConfig
 from recurray.platform.data.hashing import file_digest
 from recurray.platform.errors import UserError
-from recurray.platform.inference.line_translator import translate_lines
+from recurray.platform.inference.lines import predict_lines
 from recurray.platform.inference.records import Notes, Shard, read_shard, shards
-from recurray.platform.inference.translator import Translator
+from recurray.platform.inference.text_model import TextModel
 from recurray.platform.saved_model import model_identity
 
 SHARD_LINES = 512
@@ -48,8 +48,9 @@ class JobReport:
     """Numbers of the records, counted from 1, that something was done to, by what was done."""
 
 
-def translate_file(
-    model: Path,
+def predict_file(
+    kind: type[TextModel],
+    model: str,
     source: Path,
     output: Path,
     *,
@@ -58,10 +59,10 @@ def translate_file(
     threads: int,
     on_progress: Callable[[int, int], None],
 ) -> JobReport:
-    """Translates `source` line by line into `output` with `workers` actors of `threads` CPUs each.
+    """Runs a model of a kind over `source`, line by line, into `output` with `workers` actors of `threads` CPUs each.
 
-    `on_progress` is told the records that are done and those there are. Raises UserError where `source` is no file, or
-    where parts of another job for `output` lie beside it.
+    `model` is a folder or a URI that the actors can read. `on_progress` is told the records that are done and those
+    there are. Raises UserError where `source` is no file, or where parts of another job for `output` lie beside it.
     """
     began = time.monotonic()
     everything = list(shards(source, SHARD_LINES))
@@ -72,7 +73,7 @@ def translate_file(
     records = sum(shard.records for shard in everything)
     done = records - sum(shard.records for shard in left)
     on_progress(done, records)
-    job = {"model": model.absolute(), "source": source.absolute(), "parts": parts.absolute(), "search": search}
+    job = {"kind": kind, "model": model, "source": source.absolute(), "parts": parts.absolute(), "search": search}
     for lines in _run(left, job | {"threads": threads}, workers, threads):
         done += lines
         on_progress(done, records)
@@ -89,21 +90,23 @@ def translate_file(
     return report
 
 
-class _ShardTranslator:
+class _ShardRunner:
     """One actor of the pool."""
 
-    def __init__(self, model: Path, source: Path, parts: Path, search: SearchConfig, threads: int) -> None:
+    def __init__(
+        self, kind: type[TextModel], model: str, source: Path, parts: Path, search: SearchConfig, threads: int
+    ) -> None:
         torch.set_num_threads(threads)
-        self._translator = Translator.from_pretrained(model, "cuda" if torch.cuda.is_available() else "cpu")
+        self._model = kind.from_pretrained(model, "cuda" if torch.cuda.is_available() else "cpu")
         self._source, self._parts, self._search = source, parts, search
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Translates one shard into its part; the row that comes back says how many records that were."""
+        """Runs one shard into its part; the row that comes back says how many records that were."""
         shard = Shard(**row)
         notes = Notes()
         lines = read_shard(self._source, shard)
-        translations = translate_lines(self._translator, lines, shard.first_record, self._search, notes)
-        part = json.dumps({"lines": translations, "notes": notes.records}, ensure_ascii=False)
+        results = predict_lines(self._model, lines, shard.first_record, self._search, notes)
+        part = json.dumps({"lines": results, "notes": notes.records}, ensure_ascii=False)
         _write_whole(_part(self._parts, shard.index), part)
         return {"records": shard.records}
 
@@ -116,8 +119,8 @@ def _run(left: list[Shard], job: dict[str, Any], workers: int, threads: int) -> 
     context.enable_progress_bars = False
     rows = ray.data.from_items([asdict(shard) for shard in left], override_num_blocks=len(left))
     pool = ray.data.ActorPoolStrategy(size=min(workers, len(left)))
-    translator: Any = _ShardTranslator
-    done = rows.map(translator, fn_constructor_kwargs=job, compute=pool, num_cpus=threads)
+    runner: Any = _ShardRunner
+    done = rows.map(runner, fn_constructor_kwargs=job, compute=pool, num_cpus=threads)
     for row in done.iter_rows():
         yield int(row["records"])
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from recurray.platform.tracking.figures import dev_scores
 from recurray.platform.tracking.run_log import METRICS_FILE
 
 _REFRESH_SECONDS = 0.5
@@ -63,7 +64,8 @@ def _describe(row: dict[str, Any]) -> str:
 
 
 def _describe_validation(row: dict[str, Any]) -> str:
-    return f"dev loss {row['dev/loss']:.3f}  BLEU {row['dev/bleu']:.1f}  chrF {row['dev/chrf']:.1f}"
+    scores = "".join(f"  {name} {row[f'dev/{name}']:.1f}" for name in dev_scores(row))
+    return f"dev loss {row['dev/loss']:.3f}{scores}"
 
 
 class _Live:
@@ -84,7 +86,7 @@ class _Live:
 
     def show(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
-            if "dev/bleu" in row:
+            if "dev/loss" in row:
                 self._validation = "  " + _describe_validation(row)
         if rows:
             text = _describe(rows[-1]) + self._validation
@@ -102,9 +104,9 @@ class _Plain:
 
     def show(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:
-            if "dev/bleu" in row:
+            if "dev/loss" in row:
                 self._print(row, "  " + _describe_validation(row))
-        if rows and "dev/bleu" not in rows[-1] and time.monotonic() >= self._next:
+        if rows and "dev/loss" not in rows[-1] and time.monotonic() >= self._next:
             self._print(rows[-1], "")
 
     def _print(self, row: dict[str, Any], validation: str) -> None:

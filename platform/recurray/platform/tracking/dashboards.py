@@ -21,7 +21,7 @@ def make_workspace(entity: str, project: str) -> workspaces.Workspace:
         for name, plots in SECTIONS.items()
     ]
     table = WeavePanelSummaryTable(table_name="samples")
-    samples = workspaces.Section(name="Sample translations", panels=[table], is_open=True)
+    samples = workspaces.Section(name="Samples", panels=[table], is_open=True)
     return workspaces.Workspace(name="recurray", entity=entity, project=project, sections=[*sections, samples])
 
 

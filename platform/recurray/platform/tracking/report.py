@@ -3,12 +3,14 @@
 import html
 import json
 import math
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from recurray.platform.errors import UserError
+from recurray.platform.evaluation.scores import score_rows
 from recurray.platform.tracking.chart import Line, draw
-from recurray.platform.tracking.figures import SECTIONS, Plot
+from recurray.platform.tracking.figures import Plot, dev_scores, sections_of
 from recurray.platform.tracking.run_log import METRICS_FILE, SAMPLES_FILE, Row, read_rows
 
 REPORT_FILE = "report.html"
@@ -22,7 +24,7 @@ def write_report(folder: Path) -> Path:
     body = [
         _head(folder, rows),
         _scores(folder / "test" / "scores.json"),
-        *(_section(name, plots, rows) for name, plots in SECTIONS.items()),
+        *(_section(name, plots, rows) for name, plots in sections_of(dict.fromkeys(chain(*rows))).items() if plots),
         _samples(samples),
         _commands(folder),
         _config(folder / "config.yaml"),
@@ -45,8 +47,8 @@ def _head(folder: Path, rows: list[Row]) -> str:
         "training time": f"{minutes}:{seconds:02}",
         "skipped updates": str(last["skipped_steps"]),
     }
-    if best := max((row["dev/bleu"] for row in rows if "dev/bleu" in row), default=None):
-        facts["best dev BLEU"] = f"{best:.1f}"
+    for name in dev_scores(dict.fromkeys(chain(*rows))):
+        facts[f"best dev {name}"] = f"{max(row[f'dev/{name}'] for row in rows if f'dev/{name}' in row):.1f}"
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
     return f'<h1>{html.escape(folder.name)}</h1><dl class="facts">{cells}</dl>'
 
@@ -55,7 +57,7 @@ def _scores(path: Path) -> str:
     if not path.exists():
         return ""
     scores = json.loads(path.read_text(encoding="utf-8"))
-    table = "".join(_score_row(name, found) for name, found in scores.items() if isinstance(found, dict))
+    table = "".join(_score_row(name, found) for name, found in score_rows(scores))
     heads = "<tr><th>score</th><th class=number>value</th><th>signature</th></tr>"
     made_by = f"<p>{scores['lines']:,} lines, by <code>{html.escape(scores['command'])}</code></p>"
     return f"<h2>Test scores</h2><table>{heads}{table}</table>{made_by}"
@@ -101,7 +103,7 @@ def _samples(samples: list[Row]) -> str:
         if sample["step"] == last
     )
     heads = "".join(f"<th>{head}</th>" for head in ("source", "reference", f"step {last:,}", f"step {early:,}"))
-    return f"<h2>Sample translations</h2><table class=samples><tr>{heads}</tr>{rows}</table>"
+    return f"<h2>Samples</h2><table class=samples><tr>{heads}</tr>{rows}</table>"
 
 
 def _sample_texts(sample: Row, before: dict[str, str]) -> list[str]:
@@ -109,12 +111,7 @@ def _sample_texts(sample: Row, before: dict[str, str]) -> list[str]:
 
 
 def _commands(folder: Path) -> str:
-    commands = [
-        f"recurray train {folder}/config.yaml",
-        f"recurray translate {folder}/model --input FILE --output FILE",
-        f"recurray evaluate --hyp {folder}/test/hypotheses.txt --ref {folder}/test/references.txt",
-        f"recurray report {folder}",
-    ]
+    commands = [f"recurray train {folder}/config.yaml", f"recurray report {folder}"]
     text = html.escape("\n".join(commands))
     return f"<h2>Commands</h2><p>The training and this page are made, or made again, by:</p><pre>{text}</pre>"
 

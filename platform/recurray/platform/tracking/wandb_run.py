@@ -54,8 +54,12 @@ class WandbRun:
         self._run.log(figures, step=row["step"])
 
     def finish(self) -> None:
-        """Sends what is left and ends the run."""
+        """Sends what is left, ends the run, and waits until W&B's own process has written its file.
+
+        `finish` alone does not wait for the file's last block, which is lost if this process ends too soon.
+        """
         self._run.finish()
+        wandb.teardown()
 
 
 def wandb_mode(config: WandbConfig) -> Literal["online", "offline", "disabled"]:

@@ -23,8 +23,8 @@ class Progress:
     """Updates skipped for a non-finite loss or gradient."""
     skipped_in_a_row: int = 0
     """Of these, the ones since the last that was not."""
-    best_bleu: float = -1.0
-    """The best dev BLEU so far; -1 before the first validation."""
+    best: float | None = None
+    """The best value so far of the task's `best_figure`; none before the first validation."""
 
 
 def report_checkpoint(network: nn.Module, optimizer: Optimizer, progress: Progress) -> None:

@@ -13,6 +13,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
+from recurray.platform.errors import UserError
+from recurray.platform.tasks.registry import TASKS
 from recurray.platform.tracking.run_log import RunLog
 from recurray.platform.training.loop import TrainingLoop
 
@@ -23,7 +25,8 @@ def launch(config: RunConfig, prepared: Prepared, folder: Path) -> str | None:
     """Trains to the end or as far as it goes; returns why the run was given up, if it was.
 
     A failed worker group is started again from the last checkpoint, and so is the run when this is called again.
-    Raises ray.train.TrainingFailedError when it failed more often than `resources.max_failures`.
+    Raises UserError where the network's shape is impossible, and ray.train.TrainingFailedError when the run failed more
+    often than `resources.max_failures`.
     """
     resources = config.resources
     run_log = _start_run_log(config, folder)
@@ -50,8 +53,10 @@ def launch(config: RunConfig, prepared: Prepared, folder: Path) -> str | None:
     )
     result: Any = trainer.fit()
     ray.get(run_log.close.remote())
-    given_up: str | None = result.return_value
-    return given_up
+    ended: str | UserError | None = result.return_value
+    if isinstance(ended, UserError):
+        raise ended
+    return ended
 
 
 def _start_run_log(config: RunConfig, folder: Path) -> Any:
@@ -63,9 +68,13 @@ def _start_run_log(config: RunConfig, folder: Path) -> Any:
     return run_log
 
 
-def _train_worker(job: dict[str, Any]) -> str | None:
-    """What each Ray Train worker runs."""
+def _train_worker(job: dict[str, Any]) -> str | UserError | None:
+    """What each Ray Train worker runs; a mistake of the user's is returned, for to start again would not mend it."""
     config = RunConfig.model_validate(job["config"])
     torch.set_num_threads(config.resources.threads)
-    prepared, folder = Prepared(Path(job["prepared"])), Path(job["folder"])
-    return TrainingLoop(config, prepared, folder, job["run_log"], get_device()).run()
+    prepared, folder = Prepared(Path(job["prepared"]), TASKS[config.task]()), Path(job["folder"])
+    try:
+        loop = TrainingLoop(config, prepared, folder, job["run_log"], get_device())
+    except UserError as mistake:  # every worker makes the same one
+        return mistake
+    return loop.run()

@@ -9,14 +9,17 @@ import ray
 import torch
 import torch.distributed as dist
 from ray.actor import ActorProxy
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
-from recurray.platform.saved_model import SavedConfig, SavedModel, build_network, save
+from recurray.platform.errors import UserError
+from recurray.platform.saved_model import SavedConfig, SavedModel, save
 from recurray.platform.tracking.run_log import RunLog
 from recurray.platform.training.checkpoint import report_checkpoint, restore_checkpoint
 from recurray.platform.training.feed import Feed
+from recurray.platform.training.initial_weights import read_initial_weights
 from recurray.platform.training.model_card import model_card
 from recurray.platform.training.schedule import learning_rate
 from recurray.platform.training.step import StepResult, Update, sum_gradients, train_step
@@ -32,14 +35,16 @@ class TrainingLoop:
         folder: the run's folder.
         run_log: the `RunLog` actor, which rank 0 sends its rows to.
         device: where this worker computes.
+
+    Raises UserError where the network's shape is impossible.
     """
 
     def __init__(
         self, config: RunConfig, prepared: Prepared, folder: Path, run_log: "ActorProxy[RunLog]", device: torch.device
     ) -> None:
         self._config, self._prepared, self._folder, self._run_log = config, prepared, folder, run_log
-        torch.manual_seed(config.seed)  # the same initial weights on every worker; nothing else draws from it
-        self._network = build_network(config.model, prepared.tokenizer.vocab_size).to(device)
+        self._network = build_network(config, prepared).to(device)
+        read_initial_weights(self._network, folder)
         self._optimizer = torch.optim.Adam(
             self._network.parameters(), lr=0.0, betas=config.training.adam_betas, fused=True
         )
@@ -92,30 +97,24 @@ class TrainingLoop:
         self._network.eval()
         validation = self._validator.validate(self._network)
         self._network.train()
-        if validation.figures["dev/bleu"] > self._progress.best_bleu:
-            self._progress.best_bleu = validation.figures["dev/bleu"]
+        reached = validation.figures[self._prepared.task.best_figure]
+        if self._progress.best is None or reached > self._progress.best:
+            self._progress.best = reached
             if dist.get_rank() == 0:
                 self._save_model(validation)
         return validation
 
     def _save_model(self, validation: Validation) -> None:
-        data = self._config.data
-        saved = SavedConfig(
-            src_lang=data.src_lang,
-            tgt_lang=data.tgt_lang,
-            max_pieces=data.max_pieces,
-            model=self._config.model,
-            search=self._config.search,
-        )
-        card = model_card(self._config, self._prepared.counts, self._progress.step, validation.figures)
-        save(self._folder / "model", SavedModel(self._network, self._prepared.tokenizer, saved), card)
+        prepared = self._prepared
+        model = SavedModel(prepared.task, self._network, prepared.codec, SavedConfig.of(self._config))
+        card = model_card(prepared.task, self._config, prepared.counts, self._progress.step, validation.figures)
+        save(self._folder / "model", model, card)
 
     def _row(self, update: Update, result: StepResult) -> dict[str, Any]:
-        return {
+        row = {
             "step": update.number,
             "epoch": self._feed.epoch_of(update.number),
             "loss": _finite(result.loss),
-            "perplexity": _finite(math.exp(min(result.nll, 100.0))),
             "learning_rate": self._optimizer.param_groups[0]["lr"],
             "grad_norm": _finite(result.grad_norm),
             "clipped": int(result.grad_norm > self._config.training.clip_norm),
@@ -123,6 +122,9 @@ class TrainingLoop:
             "padding_share": round(update.padding_share, 4),
             "skipped_steps": self._progress.skipped,
         }
+        if self._prepared.task.has_perplexity:
+            row["perplexity"] = _finite(math.exp(min(result.nll, 100.0)))
+        return row
 
     def _log(self, row: dict[str, Any], validation: Validation | None) -> None:
         if dist.get_rank() == 0:
@@ -134,6 +136,15 @@ class TrainingLoop:
         rate = learning_rate(step, self._config.training.steps, self._config.training.learning_rate)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+
+
+def build_network(config: RunConfig, prepared: Prepared) -> nn.Module:
+    """The run's network with its initial weights, the same on every worker; UserError where its shape is impossible."""
+    torch.manual_seed(config.seed)  # nothing else draws from it
+    try:
+        return prepared.task.build_network(config.model, prepared.codec)
+    except ValueError as misfit:
+        raise UserError(f"model: {misfit}.") from None
 
 
 class _Speed:

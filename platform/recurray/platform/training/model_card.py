@@ -2,31 +2,37 @@
 
 from collections.abc import Mapping
 
+from recurray.platform.config.loading import to_yaml
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Counts
+from recurray.platform.tasks.task import Task
 
 
-def model_card(config: RunConfig, counts: Counts, step: int, dev_figures: Mapping[str, float]) -> str:
+def model_card(task: Task, config: RunConfig, counts: Counts, step: int, dev_figures: Mapping[str, float]) -> str:
     """The `README.md` of a run's model, in Markdown."""
-    data, model, tokenizer = config.data, config.model, config.tokenizer
+    data = config.data
+    languages = " → ".join(dict.fromkeys(language for language in (data.src_lang, data.tgt_lang) if language))
     corpus = data.corpus.name if data.corpus else "the sources in the run's config.yaml"
     figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in dev_figures.items())
-    return f"""# {config.name}: {data.src_lang} → {data.tgt_lang}
+    command = {"translation": "translate", "summarization": "summarize"}.get(config.task)
+    use = f"\n    recurray {command} runs/{config.name}/model --input FILE --output FILE\n" if command else ""
+    return f"""# {config.name}: {config.task}{", " + languages if languages else ""}
 
-Translates {data.src_lang} to {data.tgt_lang}. Made by recurray.
+{" ".join(["Made by recurray.", task.describe(config)]).rstrip()}
+{use}
+## Network
 
-- encoder: {model.encoder_layers} bidirectional LSTM layers, {model.hidden_dim} units a direction
-- attention: {model.attention_heads} heads
-- decoder: {model.decoder_layers} LSTM layers, {model.hidden_dim} units
-- vocabulary: {tokenizer.vocab_size} joint {tokenizer.kind} pieces
-
-    recurray translate runs/{config.name}/model --input FILE --output FILE
+```yaml
+{to_yaml(config.model).rstrip()}
+```
 
 ## Data
-{corpus}: {counts.kept} of {counts.read} pairs, {counts.src_pieces} source and {counts.tgt_pieces} target pieces.
+
+{corpus}: {counts.kept} of {counts.read} pairs, {counts.src_pieces} source and {counts.tgt_pieces} target positions.
 
 ## Validation
-At step {step} of {config.training.steps}, on the dev set, greedy, by sacreBLEU's default signatures:
+
+At step {step} of {config.training.steps}, on the dev set, greedy, by each metric's default signature:
 
 | figure | value |
 |---|---|

@@ -1,4 +1,4 @@
-"""Validation: dev loss, and BLEU and chrF of greedy translations, with the dev set shared out to the workers."""
+"""Validation: dev loss and the task's scores of greedy results, with the dev set shared out to the workers."""
 
 import math
 from dataclasses import dataclass
@@ -7,18 +7,17 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from torch import nn
 
-from recurray.models import Seq2Seq, beam_search
 from recurray.platform.config.tree import SearchConfig
-from recurray.platform.corpora.readers import Pair
 from recurray.platform.data.batches import make_batch
 from recurray.platform.data.preparing import Prepared
-from recurray.platform.evaluation.scores import bleu, chrf
-from recurray.platform.inference.translator import max_lengths
+from recurray.platform.evaluation.scores import scores_of
 
-_BATCH_ROWS = 64
+BATCH_POSITIONS = 8192
+"""Padded source and target positions that are validated at once."""
 SAMPLES = 8
-"""Dev lines whose translations are shown at every validation."""
+"""Dev records whose results are shown at every validation."""
 
 
 @dataclass(frozen=True)
@@ -26,49 +25,50 @@ class Validation:
     """What a validation found, the same on every worker."""
 
     figures: dict[str, float]
-    """`dev/loss` and `dev/perplexity` without label smoothing, `dev/bleu`, `dev/chrf`."""
+    """`dev/loss` without label smoothing, `dev/perplexity` if the task has one, `dev/NAME` for each of its metrics."""
     samples: list[dict[str, str]]
-    """The first dev lines as `src`, `ref`, `hyp`."""
+    """The first dev records as `src`, `ref`, `hyp`."""
 
 
 class Validator:
-    """Validates a model on this worker's share of the dev set and puts the shares together."""
+    """Validates a network on this worker's share of the dev set and puts the shares together."""
 
     def __init__(self, prepared: Prepared, search: SearchConfig, device: torch.device) -> None:
-        self._store, self._texts, self._tokenizer = prepared.dev, prepared.dev_texts, prepared.tokenizer
-        self._search, self._device = search, device
-        by_length = np.argsort(self._store.src.lengths, kind="stable")
-        batches = [by_length[begin : begin + _BATCH_ROWS] for begin in range(0, len(by_length), _BATCH_ROWS)]
-        self._share = batches[dist.get_rank() :: dist.get_world_size()]
+        self._task, self._codec = prepared.task, prepared.codec
+        self._store, self._texts = prepared.dev, prepared.dev_texts
+        self._search, self._device = search.model_copy(update={"beam_size": 1}), device
+        self._share = self._batches()[dist.get_rank() :: dist.get_world_size()]
 
-    def validate(self, model: Seq2Seq) -> Validation:
+    def _batches(self) -> list[NDArray[np.int64]]:
+        """The dev set by source length, in batches of about BATCH_POSITIONS."""
+        lengths = self._store.src.lengths + self._store.tgt.lengths
+        by_length = np.argsort(lengths, kind="stable")
+        return np.split(by_length, np.flatnonzero(np.diff(np.cumsum(lengths[by_length]) // BATCH_POSITIONS)) + 1)
+
+    def validate(self, network: nn.Module) -> Validation:
         """All workers take part."""
         with torch.inference_mode():
-            parts = [self._run(model, examples) for examples in self._share]
+            parts = [self._run(network, examples) for examples in self._share]
         gathered: list[list[tuple[float, dict[int, str]]]] = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(gathered, parts)
         everything = [part for share in gathered for part in share]
-        found = {line: text for _, texts in everything for line, text in texts.items()}
+        found = {record: text for _, texts in everything for record, text in texts.items()}
         loss = sum(nll for nll, _ in everything) / int(self._store.tgt.lengths.sum())
-        return _conclude(loss, [found[line] for line in range(len(self._texts))], self._texts)
+        return self._conclude(loss, [found[record] for record in range(len(self._texts))])
 
-    def _run(self, model: Seq2Seq, examples: NDArray[np.int64]) -> tuple[float, dict[int, str]]:
-        """The summed negative log-likelihood of some dev examples, and their greedy translations."""
+    def _run(self, network: nn.Module, examples: NDArray[np.int64]) -> tuple[float, dict[int, str]]:
+        """The summed negative log-likelihood of some dev examples, and their greedy results."""
         batch = make_batch(self._store, examples).to(self._device)
-        nll = float(model(batch.src, batch.tgt).nll)
-        limits = max_lengths(batch.src.lengths, self._search)
-        found = beam_search(model, batch.src, beam_size=1, length_penalty=0.0, max_lengths=limits)
-        texts = self._tokenizer.decode([hypothesis.pieces for hypothesis in found])
+        nll = float(network(batch.src, batch.tgt).nll)
+        texts = self._task.predict(network, self._codec, batch.src, self._search)
         return nll, dict(zip(examples.tolist(), texts, strict=True))
 
-
-def _conclude(loss: float, hypotheses: list[str], texts: list[Pair]) -> Validation:
-    references = [pair.tgt for pair in texts]
-    figures = {
-        "dev/loss": loss,
-        "dev/perplexity": math.exp(loss),
-        "dev/bleu": bleu(hypotheses, references).score,
-        "dev/chrf": chrf(hypotheses, references).score,
-    }
-    shown = zip(texts[:SAMPLES], hypotheses, strict=False)
-    return Validation(figures, [{"src": pair.src, "ref": pair.tgt, "hyp": text} for pair, text in shown])
+    def _conclude(self, loss: float, hypotheses: list[str]) -> Validation:
+        references = [pair.tgt for pair in self._texts]
+        scores = scores_of(self._task.dev_metrics, hypotheses, references)
+        figures = {"dev/loss": loss}
+        if self._task.has_perplexity:
+            figures["dev/perplexity"] = math.exp(min(loss, 100.0))
+        figures |= {f"dev/{name}": score.score for name, score in scores.items()}
+        shown = zip(self._texts[:SAMPLES], hypotheses, strict=False)
+        return Validation(figures, [{"src": pair.src, "ref": pair.tgt, "hyp": text} for pair, text in shown])
