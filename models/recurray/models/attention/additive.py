@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from recurray.models.attention.attention import Attended, Attention, AttentionState, Focus, Memory
+from recurray.models.attention.attention import Attended, Attention, AttentionState, Memory
 from recurray.models.attention.dot import average
 from recurray.models.padded import Padded
 
@@ -25,13 +25,16 @@ class AdditiveAttention(Attention):
         """Keys U m + b, (B, S, attention_dim), and the states themselves."""
         return Memory(states.with_values(self.key(states.values)), states.values)
 
-    def attend(self, queries_btd: Tensor, memory: Memory, focus: Focus | None = None) -> Attended:
+    def attend(self, queries_btd: Tensor, memory: Memory, falloff_bts: Tensor | None = None) -> Attended:
         """Averages of the states."""
-        return average(self._scores(self.query(queries_btd), memory.keys.values[:, None]), memory, focus)
+        return average(self._scores(self.query(queries_btd), memory.keys.values[:, None]), memory, falloff_bts)
 
     def _scores(self, queries_bta: Tensor, keys_btsa: Tensor) -> Tensor:
-        scores_bts1: Tensor = self.score(torch.tanh(queries_bta[:, :, None] + keys_btsa))
-        return scores_bts1[..., 0]
+        """(B, T, S), one product a target piece: one for all of them loses the sixth digit of the weights' gradient."""
+        hidden_btsa = torch.tanh(queries_bta[:, :, None] + keys_btsa)
+        batch, pieces, states, units = hidden_btsa.shape
+        weight = self.score.weight.t().expand(batch * pieces, units, 1)
+        return torch.bmm(hidden_btsa.flatten(0, 1), weight).view(batch, pieces, states)
 
 
 class CoverageAttention(AdditiveAttention):

@@ -54,16 +54,6 @@ class Attended:
         return self.weights_bhts.mean(dim=1)
 
 
-@dataclass(frozen=True)
-class Focus:
-    """Which part of its source each query may see, and how its sight falls off there."""
-
-    seen_bts: Tensor
-    """(B, T, S) bool."""
-    falloff_bts: Tensor
-    """(B, T, S) what is added to the scores, at most 0."""
-
-
 class Attention(nn.Module):
     """(B, T, query_dim) queries over (B, S, memory_dim) encoder states → (B, T, context_dim) contexts.
 
@@ -78,8 +68,11 @@ class Attention(nn.Module):
         """Projects encoder states once for all queries to come."""
 
     @abstractmethod
-    def attend(self, queries_btd: Tensor, memory: Memory, focus: Focus | None = None) -> Attended:
-        """What queries find that know nothing of each other: target pieces of one step, or all of them at once."""
+    def attend(self, queries_btd: Tensor, memory: Memory, falloff_bts: Tensor | None = None) -> Attended:
+        """What queries find that know nothing of each other: target pieces of one step, or all of them at once.
+
+        `falloff_bts` (B, T, S), at most 0, is added to the scores where a query should see some states less.
+        """
 
     def start(self, memory: Memory) -> AttentionState:
         """The state before the first target piece of each source."""
@@ -94,14 +87,13 @@ class Attention(nn.Module):
         return self.attend(queries_bkd, memory), state
 
 
-def attention_weights(scores_bhts: Tensor, memory: Memory, focus: Focus | None) -> Tensor:
+def attention_weights(scores_bhts: Tensor, memory: Memory, falloff_bts: Tensor | None) -> Tensor:
     """Softmax over a source's own positions: (B, H, T, S) scores → (B, H, T, S) weights.
 
     Hidden scores are the least finite number, not -inf, so that a row that is all padding gives finite numbers and
     gradients in any precision.
     """
-    seen = memory.keys.mask_bt[:, None, None, :]
-    if focus is not None:
-        scores_bhts = scores_bhts + focus.falloff_bts[:, None]
-        seen = seen & focus.seen_bts[:, None]
-    return scores_bhts.masked_fill(~seen, torch.finfo(scores_bhts.dtype).min).softmax(dim=-1)
+    if falloff_bts is not None:
+        scores_bhts = scores_bhts + falloff_bts[:, None]
+    hidden = ~memory.keys.mask_bt[:, None, None, :]
+    return scores_bhts.masked_fill(hidden, torch.finfo(scores_bhts.dtype).min).softmax(dim=-1)

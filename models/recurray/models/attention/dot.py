@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from recurray.models.attention.attention import Attended, Attention, Focus, Memory, attention_weights
+from recurray.models.attention.attention import Attended, Attention, Memory, attention_weights
 from recurray.models.padded import Padded
 
 
@@ -19,10 +19,10 @@ class DotAttention(Attention):
         """The states themselves."""
         return Memory(states, states.values)
 
-    def attend(self, queries_btd: Tensor, memory: Memory, focus: Focus | None = None) -> Attended:
+    def attend(self, queries_btd: Tensor, memory: Memory, falloff_bts: Tensor | None = None) -> Attended:
         """Averages of the states."""
         scores_bts = queries_btd @ memory.keys.values.transpose(1, 2)
-        return average(scores_bts, memory, focus)
+        return average(scores_bts, memory, falloff_bts)
 
 
 class GeneralAttention(Attention):
@@ -38,13 +38,13 @@ class GeneralAttention(Attention):
         """Keys W m, (B, S, query_dim), and the states themselves."""
         return Memory(states.with_values(self.key(states.values)), states.values)
 
-    def attend(self, queries_btd: Tensor, memory: Memory, focus: Focus | None = None) -> Attended:
+    def attend(self, queries_btd: Tensor, memory: Memory, falloff_bts: Tensor | None = None) -> Attended:
         """Averages of the states."""
         scores_bts = queries_btd @ memory.keys.values.transpose(1, 2)
-        return average(scores_bts, memory, focus)
+        return average(scores_bts, memory, falloff_bts)
 
 
-def average(scores_bts: Tensor, memory: Memory, focus: Focus | None) -> Attended:
+def average(scores_bts: Tensor, memory: Memory, falloff_bts: Tensor | None) -> Attended:
     """What one head finds with these scores."""
-    weights_bhts = attention_weights(scores_bts[:, None], memory, focus)
+    weights_bhts = attention_weights(scores_bts[:, None], memory, falloff_bts)
     return Attended(weights_bhts[:, 0] @ memory.values_bsd, weights_bhts)

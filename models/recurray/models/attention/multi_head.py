@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from recurray.models.attention.attention import Attended, Attention, Focus, Memory, attention_weights
+from recurray.models.attention.attention import Attended, Attention, Memory, attention_weights
 from recurray.models.padded import Padded
 
 
@@ -27,13 +27,13 @@ class MultiHeadAttention(Attention):
         """Keys and values, each (B, S, attention_dim)."""
         return Memory(states.with_values(self.key(states.values)), self.value(states.values))
 
-    def attend(self, queries_btd: Tensor, memory: Memory, focus: Focus | None = None) -> Attended:
+    def attend(self, queries_btd: Tensor, memory: Memory, falloff_bts: Tensor | None = None) -> Attended:
         """Contexts of the heads side by side."""
         query_bhtd = split_heads(self.query(queries_btd), self.heads)
         key_bhsd = split_heads(memory.keys.values, self.heads)
         value_bhsd = split_heads(memory.values_bsd, self.heads)
         scores_bhts = query_bhtd @ key_bhsd.transpose(2, 3) * query_bhtd.shape[-1] ** -0.5
-        weights_bhts = attention_weights(scores_bhts, memory, focus)
+        weights_bhts = attention_weights(scores_bhts, memory, falloff_bts)
         return Attended(join_heads(weights_bhts @ value_bhsd), weights_bhts)
 
 

@@ -86,7 +86,7 @@ class AttentionConfig(Section):
     heads: PositiveInt = 4
     """Heads of multi_head; must divide `dim`."""
     window: PositiveInt | None = None
-    """States on either side of a predicted place that a query sees (Luong's local-p); all without it."""
+    """States on either side of a predicted place that a query mostly sees (Luong's local-p); all without it."""
 
 
 class DecoderConfig(Section):

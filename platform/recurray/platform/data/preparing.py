@@ -23,7 +23,7 @@ from recurray.platform.errors import UserError
 from recurray.platform.tasks.registry import TASKS
 from recurray.platform.tasks.task import Codec, Sequences, Task
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what is written for the same texts and settings changes."""
 
 _BLOCK = 10_000  # pairs tokenized in one call

@@ -14,6 +14,10 @@ from recurray.platform.errors import UserError
 
 TOKENIZER_FILE = "tokenizer.model"
 
+SAMPLE_LINES, LINE_CHARACTERS = 50_000, 200
+"""What the pieces are chosen from: so many lines, drawn from all texts, of at most so many characters."""
+
+_LINE = re.compile(rf"\S(?:.{{0,{LINE_CHARACTERS - 2}}}\S)?(?=\s|$)|\S{{{LINE_CHARACTERS}}}")
 _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -26,11 +30,12 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> "Tokenizer":
-        """Chooses the pieces; UserError where the texts cannot fill the vocabulary."""
+        """Chooses the pieces, the same for the same texts; UserError where these cannot fill the vocabulary."""
         model = io.BytesIO()
+        sentencepiece.set_random_generator_seed(1)
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=map(_one_line, texts),
+                sentence_iterator=(line for text in texts for line in _LINE.findall(_one_line(text))),
                 model_writer=model,
                 vocab_size=config.vocab_size,
                 model_type=config.kind,
@@ -40,8 +45,8 @@ class Tokenizer:
                 unk_id=UNK,
                 bos_id=BOS,
                 eos_id=EOS,
-                input_sentence_size=2_000_000,
-                max_sentence_length=100_000,
+                input_sentence_size=SAMPLE_LINES,
+                shuffle_input_sentence=True,
                 num_threads=os.cpu_count() or 1,
                 minloglevel=2,
             )
