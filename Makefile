@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint benchmark clean
+.PHONY: demo demo-summarize test test-all lint benchmark clean
 
 demo: .venv/installed
 	$(BIN)/recurray demo demo
+
+# The same with summaries of docstrings, by a pointer-generator.
+demo-summarize: .venv/installed
+	$(BIN)/recurray demo demo-summarize
 
 # Everything but the slow tests; `make test-all` adds the kills and the longer runs.
 test: .venv/installed lint
@@ -21,9 +25,11 @@ lint: .venv/installed
 
 benchmark: .venv/installed
 	$(BIN)/python -m tests.benchmarks.training_speed
+	$(BIN)/python -m tests.benchmarks.cells
+	$(BIN)/python -m tests.benchmarks.encoders
 
 clean:
-	rm -rf runs/demo data/homeassistant-en-de data/prepared
+	rm -rf runs/demo runs/demo-summarize data/homeassistant-en-de data/docstrings data/prepared
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \

@@ -21,7 +21,6 @@ from recurray.jobs.recipes import find_recipe
 from recurray.models import DropoutKey
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
-from recurray.platform.saved_model import build_network
 from recurray.platform.training.feed import Feed
 
 WARM_UP = 20
@@ -33,7 +32,7 @@ def plain_loop(config: RunConfig) -> float:
     torch.set_num_threads(2)
     torch.manual_seed(config.seed)
     prepared = prepare(config)
-    network = build_network(config.model, prepared.tokenizer.vocab_size)
+    network = prepared.task.build_network(config.model, prepared.codec)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.training.learning_rate.peak, fused=True)
     whole = config.resources.model_copy(update={"micro_batch_tokens": 10**9})
     feed = Feed(
