@@ -20,7 +20,12 @@ data:
   dev: {{kind: text, src: {DATA}/dev.en, tgt: {DATA}/dev.de}}
   test: {{kind: text, src: {DATA}/test.en, tgt: {DATA}/test.de}}
 tokenizer: {{vocab_size: 600}}
-model: {{embedding_dim: 32, hidden_dim: 32, attention_heads: 2, dropout: 0.2}}
+model:
+  embedding_dim: 32
+  encoder: [{{kind: lstm, hidden_dim: 32, layers: 2}}]
+  attention: {{heads: 2}}
+  decoder: {{kind: recurrent, hidden_dim: 32}}
+  dropout: 0.2
 training:
   steps: 100
   batch_tokens: 512

@@ -198,15 +198,14 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """What one query finds, (context_dim,), and its weights, (heads, S); `window` is that of a LocalAttention."""
     places = torch.arange(len(states_sd), dtype=torch.float64)
-    near, falloff_s = places >= 0, torch.zeros_like(places)
+    falloff_s = torch.zeros_like(places)
     if isinstance(layer, LocalAttention) and window is not None:
-        score = layer.centre.weight[0] @ torch.tanh(layer.hidden.weight @ query_d)
-        distances_s = places - (len(places) - 1) * torch.sigmoid(score)
-        near, falloff_s = distances_s.abs() < window + 0.5, -(distances_s**2) / (2 * (window / 2) ** 2)
+        centre = (len(places) - 1) * torch.sigmoid(layer.centre.weight[0] @ torch.tanh(layer.hidden.weight @ query_d))
+        falloff_s = -((places - centre) ** 2) / (2 * (window / 2) ** 2)
         layer = layer.inner
     contexts, weights = [], []
     for scores_s, values_sd in _HEADS[type(layer)](layer, query_d, states_sd, coverage_s):
-        exponentials = torch.where(near, (scores_s + falloff_s).exp(), 0.0)
+        exponentials = (scores_s + falloff_s).exp()
         weights.append(exponentials / exponentials.sum())
         contexts.append(weights[-1] @ values_sd)
     return torch.cat(contexts), torch.stack(weights)

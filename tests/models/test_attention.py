@@ -216,13 +216,14 @@ def test_coverage_is_the_sum_of_the_weights_so_far_and_its_first_overlap_nothing
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("local")])
-def test_local_attention_sees_its_window_and_no_more(name: str) -> None:
-    layer = build(name)
-    memory = random_sequences([40, 25], MEMORY_DIM)
-    weights = layer(queries_for(name, 2), layer.memorize(memory)).weights_bts
-    seen = (weights > 0).sum(dim=-1)
-    assert seen.min() >= 1
-    assert seen.max() <= 2 * WINDOW + 1
+def test_local_attention_has_no_weight_far_from_where_it_looks(name: str) -> None:
+    layer, memory, places = build(name), random_sequences([40, 25], MEMORY_DIM), torch.arange(40)
+    local, everywhere = (
+        attention(queries_for(name, 2), attention.memorize(memory)).weights_bts for attention in (layer, layer.inner)
+    )
+    far = (places - local.argmax(dim=-1, keepdim=True)).abs() > 6 * WINDOW
+    assert local[far].max() < 1e-5
+    assert everywhere[far].max() > 1e-2
 
 
 @pytest.mark.parametrize(("kind", "heads", "complaint"), [("dot", 1, "10 units"), ("multi_head", 3, "3 heads")])

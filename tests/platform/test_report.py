@@ -1,5 +1,6 @@
 import json
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,22 @@ def run(tmp_path: Path) -> Path:
     return write_run(tmp_path / "demo", [row(1), row(2, **DEV), row(3, loss=None, grad_norm=None)])
 
 
-def test_the_page_shows_every_plot_the_scores_and_how_they_were_made(run: Path) -> None:
+def test_the_page_shows_every_plot_that_the_run_has_figures_for_and_no_other(run: Path) -> None:
     page = report(run).read_text()
-    for plots in SECTIONS.values():
-        assert all(plot.title in page for plot in plots)
+    for plot in chain(*SECTIONS.values()):
+        assert (f"<b>{plot.title}</b>" in page) == any(key in row(2, **DEV) for key in plot.keys), plot
+    assert "ROUGE" not in page
+
+
+def test_a_score_that_has_no_plot_of_its_own_is_shown_under_its_name(tmp_path: Path) -> None:
+    page = report(write_run(tmp_path / "series", [row(1), row(2, **{"dev/loss": 4.0, "dev/r2": 71.5})])).read_text()
+    assert "<b>r2</b>" in page
+    assert "<dt>best dev r2</dt><dd>71.5</dd>" in page
+    assert "Perplexity" not in page
+
+
+def test_the_page_shows_the_test_scores_and_how_they_were_made(run: Path) -> None:
+    page = report(run).read_text()
     assert "29.17" in page
     assert "nrefs:1|tok:13a" in page
     assert "recurray evaluate …" in page

@@ -2,6 +2,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -13,14 +14,19 @@ from recurray.platform.data.cleaning import clean_texts
 from recurray.platform.data.preparing import identity, prepare
 from recurray.platform.data.store import Store, StoreWriter
 from recurray.platform.errors import UserError
+from recurray.platform.tasks.text import tokenizer_of
 
 EXAMPLES = [([5, 6, 3], [9, 3]), ([7, 3], [8, 8, 8, 3]), ([4, 4, 4, 4, 3], [3]), ([3], [6, 3])]
 
 
-@pytest.fixture(params=[2, 100], ids=["several shards", "one shard"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(store_module, "SHARD_ROWS", request.param)
-    with StoreWriter(tmp_path / "s.arrow") as writer:
+@pytest.fixture(params=[6, 100], ids=["several shards", "one shard"])
+def shard_positions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "SHARD_POSITIONS", request.param)
+
+
+@pytest.fixture
+def store(shard_positions: None, tmp_path: Path) -> Store:
+    with StoreWriter(tmp_path / "s.arrow", pa.int32(), pa.int32()) as writer:
         for src, tgt in EXAMPLES:
             writer.append(src, tgt)
     return Store(tmp_path / "s.arrow")
@@ -32,6 +38,16 @@ def test_examples_come_back_in_any_order_padded_to_the_longest(store: Store) -> 
     assert store.tgt.gather(order).tolist() == [[3, 0], [9, 3], [6, 3]]
     assert store.tgt.lengths.tolist() == [2, 4, 1, 2]
     assert len(store) == 4
+
+
+def test_vectors_come_back_padded_with_zeros(shard_positions: None, tmp_path: Path) -> None:
+    frames = [[[0.5, 1.0], [1.5, 2.0], [2.5, 3.0]], [[4.0, 4.5]], [[5.0, 5.5], [6.0, 6.5]]]
+    with StoreWriter(tmp_path / "s.arrow", pa.list_(pa.float32(), 2), pa.int32()) as writer:
+        for index, src in enumerate(frames):
+            writer.append([np.float32(frame) for frame in src], [index])
+    found = Store(tmp_path / "s.arrow").src.gather(np.array([2, 0]))
+    assert found.dtype == np.float32
+    assert found.tolist() == [[*frames[2], [0.0, 0.0]], frames[0]]
 
 
 def test_every_pair_that_is_left_out_is_counted_under_its_reason() -> None:
@@ -93,6 +109,6 @@ def test_a_vocabulary_that_the_texts_cannot_fill_names_the_key(config: RunConfig
 
 
 def test_every_text_comes_back_from_its_pieces(config: RunConfig) -> None:
-    tokenizer = prepare(config).tokenizer
+    tokenizer = tokenizer_of(prepare(config).codec)
     texts = ["Türsensor öffnen", "never seen: 漢字 🙂", "{entity_name} is…"]
     assert tokenizer.decode([pieces[:-1] for pieces in tokenizer.encode(texts)]) == texts

@@ -5,24 +5,25 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from recurray.models import Padded, Seq2Seq
+from recurray.platform.config.model import ModelConfig
 from recurray.platform.config.tree import ScheduleConfig
 from recurray.platform.data.batches import Batch
+from recurray.platform.network import build_seq2seq
 from recurray.platform.training.schedule import learning_rate
 from recurray.platform.training.step import StepResult, Update, sum_gradients, train_step
+
+SHAPE = {
+    "embedding_dim": 8,
+    "encoder": [{"kind": "lstm", "hidden_dim": 8}],
+    "attention": {"heads": 1},
+    "decoder": {"kind": "recurrent", "hidden_dim": 8, "layers": 1},
+    "dropout": 0.0,
+}
 
 
 def network() -> Seq2Seq:
     torch.manual_seed(1)
-    return Seq2Seq(
-        30,
-        embedding_dim=8,
-        hidden_dim=8,
-        encoder_layers=1,
-        decoder_layers=1,
-        attention_heads=1,
-        dropout=0.0,
-        tie_embeddings=True,
-    )
+    return build_seq2seq(ModelConfig.model_validate(SHAPE), vocab_size=30)
 
 
 def update(rows: int) -> Update:
@@ -62,7 +63,7 @@ def test_a_long_gradient_is_clipped_to_the_norm(process_group: None) -> None:
 def test_a_loss_that_is_not_finite_leaves_the_weights_alone(process_group: None) -> None:
     model = network()
     with torch.no_grad():
-        model.output_bias[7] = float("nan")
+        model.output.bias[7] = float("nan")
     before = [parameter.clone() for parameter in model.parameters()]
     assert step(model).skipped
     for old, new in zip(before, model.parameters(), strict=True):

@@ -12,7 +12,6 @@ from recurray.jobs.train import train
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared, prepare
-from recurray.platform.saved_model import build_network
 from recurray.platform.training.feed import Feed
 from recurray.platform.training.step import sum_gradients, train_step
 
@@ -21,8 +20,8 @@ from recurray.platform.training.step import sum_gradients, train_step
 def prepared(tiny_config: RunConfig, workplace: Path) -> Prepared:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workplace)
-        folder = prepare(tiny_config).folder
-    return Prepared(workplace / folder)
+        there = prepare(tiny_config)
+    return Prepared(workplace / there.folder, there.task)
 
 
 def changed(config: RunConfig, section: str, **values: object) -> RunConfig:
@@ -32,7 +31,7 @@ def changed(config: RunConfig, section: str, **values: object) -> RunConfig:
 def gradient(config: RunConfig, prepared: Prepared, workers: int, step: int) -> tuple[float, list[Tensor]]:
     """Loss and gradient of one update, the shares of `workers` workers added up as the all-reduce adds them."""
     torch.manual_seed(config.seed)
-    network = build_network(config.model, prepared.tokenizer.vocab_size)
+    network = prepared.task.build_network(config.model, prepared.codec)
     model = DistributedDataParallel(network)
     model.register_comm_hook(None, sum_gradients)
     loss, total = 0.0, [torch.zeros_like(parameter) for parameter in network.parameters()]

@@ -38,9 +38,9 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
 
     Raises UserError where a run of this name was made from another configuration, and for whatever `prepare` raises.
     """
-    from recurray.platform.network import check_model
+    from recurray.platform.tasks.registry import TASKS
 
-    check_model(config.model)
+    TASKS[config.task]().check(config.model)
     folder = Path(config.folder)
     if fresh and folder.exists():
         shutil.rmtree(folder)

@@ -1,5 +1,6 @@
 """The encoder: source vectors to states, through blocks that follow each other and columns that run side by side."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +20,7 @@ class Cascade(Block):
     def __init__(self, blocks: Sequence[Block]) -> None:
         super().__init__()
         self.output_dim = blocks[-1].output_dim
+        self.factor = math.prod(block.factor for block in blocks)
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, states: Padded, key: DropoutKey | None) -> Padded:
@@ -39,6 +41,12 @@ class MultiColumn(Block):
 
     def __init__(self, columns: Sequence[Block], merge: str) -> None:
         super().__init__()
+        factors = [column.factor for column in columns]
+        if len(set(factors)) > 1:
+            raise ValueError(
+                f"columns side by side must shorten alike, and these make one state of {factors} positions"
+            )
+        self.factor = factors[0]
         self.columns = nn.ModuleList(columns)
         sizes = [column.output_dim for column in columns]
         self.output_dim = sizes[0] if merge == "gate" else sum(sizes)

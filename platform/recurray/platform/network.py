@@ -23,6 +23,7 @@ from recurray.platform.config.model import (
     BlockConfig,
     ColumnsBlockConfig,
     ModelConfig,
+    PointerConfig,
     RecurrentBlockConfig,
     RecurrentDecoderConfig,
 )
@@ -56,11 +57,11 @@ def build_encoder(blocks: Sequence[BlockConfig], input_dim: int, dropout: float,
 
 
 def _build(config: ModelConfig, vocab_size: int) -> Seq2Seq:
-    if config.pointer is not None:
-        _check_pointer(config)
     src_embedding = Embedding(vocab_size, config.embedding_dim)
     tgt_embedding = src_embedding if config.tie_embeddings else Embedding(vocab_size, config.embedding_dim)
     encoder = build_encoder(config.encoder, config.embedding_dim, config.dropout)
+    if config.pointer is not None:
+        _check_pointer(config.pointer, config, encoder)
     decoder = _build_decoder(config, encoder.output_dim)
     own = tgt_embedding.weight.detach().clone()
     weight = tgt_embedding.weight if config.tie_embeddings else nn.Parameter(own)
@@ -107,18 +108,12 @@ def _build_output(config: ModelConfig, decoder: Decoder, weight: Tensor) -> Voca
     )
 
 
-def _check_pointer(config: ModelConfig) -> None:
-    assert config.pointer is not None
-    if "pyramid" in _kinds(config.encoder):
+def _check_pointer(pointer: PointerConfig, config: ModelConfig, encoder: Block) -> None:
+    if encoder.factor > 1:
         raise ValueError("a pointer needs a state for each source piece, which a pyramid block does not keep")
     attention, decoder = config.attention, config.decoder
-    if config.pointer.coverage and (attention.kind != "additive" or attention.window or decoder.kind != "recurrent"):
+    if pointer.coverage and (attention.kind != "additive" or attention.window or decoder.kind != "recurrent"):
         raise ValueError(
             "pointer.coverage needs attention.kind additive without a window and decoder.kind recurrent; set these, or "
             "pointer.coverage=false"
         )
-
-
-def _kinds(blocks: Sequence[BlockConfig]) -> set[str]:
-    inner = [column for block in blocks if isinstance(block, ColumnsBlockConfig) for column in block.columns]
-    return {block.kind for block in blocks}.union(*map(_kinds, inner))

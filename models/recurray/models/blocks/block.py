@@ -17,6 +17,8 @@ class Block(nn.Module):
 
     output_dim: int
     """Units of the states that it gives."""
+    factor: int = 1
+    """Positions that one of its states stands for: T' = ⌈T / factor⌉."""
 
     @abstractmethod
     def forward(self, states: Padded, key: DropoutKey | None) -> Padded:

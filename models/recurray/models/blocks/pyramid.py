@@ -18,7 +18,7 @@ class PyramidBlock(Block):
     def __init__(self, input_dim: int, *, factor: int, dropout: float, place: str) -> None:
         super().__init__()
         self.output_dim = input_dim
-        self._factor = factor
+        self.factor = factor
         self.dropout = HashedDropout(dropout, place)
         self.projection = nn.Linear(factor * input_dim, input_dim)
         nn.init.xavier_uniform_(self.projection.weight)
@@ -27,7 +27,7 @@ class PyramidBlock(Block):
     def forward(self, states: Padded, key: DropoutKey | None) -> Padded:
         """The shorter sequences."""
         batch, time, dim = states.values.shape
-        filled_btd = pad(self.dropout(states.values, key), (0, 0, 0, -time % self._factor))
-        together_bcd = filled_btd.reshape(batch, -1, self._factor * dim)
-        lengths = (states.lengths + self._factor - 1) // self._factor
+        filled_btd = pad(self.dropout(states.values, key), (0, 0, 0, -time % self.factor))
+        together_bcd = filled_btd.reshape(batch, -1, self.factor * dim)
+        lengths = (states.lengths + self.factor - 1) // self.factor
         return Padded(self.projection(together_bcd).tanh(), lengths).zeroed()

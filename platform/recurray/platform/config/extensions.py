@@ -20,7 +20,7 @@ def load_extensions_of(tree: Any) -> None:
             sys.path.append(here)
         try:
             importlib.import_module(str(module))
-        except ImportError as fault:
+        except (ImportError, SyntaxError, ValueError) as fault:
             raise UserError(
                 f"extensions: {module} could not be imported ({fault}); expected a Python module that is installed or "
                 "lies in the working directory."

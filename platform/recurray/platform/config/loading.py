@@ -93,6 +93,8 @@ def _entry(entries: list[Any], number: str, path: str) -> int:
 
 def _sentence(errors: Sequence[ErrorDetails], recipe: Path, assigned: set[str]) -> str:
     error = errors[0]
+    # A wrong entry also makes pydantic count its tuple as too short.
+    errors = [each for each in errors if each is error or each["loc"] != error["loc"][: len(each["loc"])]]
     location = [str(part) for part in error["loc"]]
     path = ".".join(location)
     from_command = any(path == key or key.startswith(path + ".") or path.startswith(key + ".") for key in assigned)
@@ -130,11 +132,13 @@ def _keys_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(key for m in models for key in m.model_fields))
 
 
-def _all_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def _all_paths(model: type[BaseModel], prefix: str = "", around: tuple[type[BaseModel], ...] = ()) -> Iterator[str]:
+    """Paths of all keys; a section within one of its own kind, as columns may stand in columns, is not gone into."""
     for key, field in model.model_fields.items():
         yield prefix + key
         for inner in _models_in(field.annotation):
-            yield from _all_paths(inner, f"{prefix}{key}.")
+            if inner not in (model, *around):
+                yield from _all_paths(inner, f"{prefix}{key}.", (model, *around))
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -1,4 +1,4 @@
-"""Reading sources: each kind to pairs of texts. A new kind is a source, a reader and its line in `READERS`."""
+"""Reading sources: each kind to pairs of texts. A new kind is a source in `SOURCES` and its reader in `READERS`."""
 
 import csv
 import difflib

@@ -1,32 +1,33 @@
 """Where a recipe's pairs come from: what may stand under `data.train`, `data.dev` and `data.test`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, Field, SerializeAsAny
+
+from recurray.platform.config.section import Section, by_kind
 
 ColumnNumber = Annotated[int, Field(ge=0)]
 
 
-class _Source(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+class SourceConfig(Section):
+    """Where pairs come from; its kind says which keys it has."""
+
+    kind: str
+    """text, tsv, jsonl, hf, or what an extension adds."""
 
 
-class TextSource(_Source):
+class TextSource(SourceConfig):
     """Two parallel UTF-8 text files, one segment a line; only "\\n" ends a line."""
 
-    kind: Literal["text"]
-    """Two text files."""
     src: str
     """The file of source segments."""
     tgt: str
     """The file of target segments, as many lines."""
 
 
-class TsvSource(_Source):
+class TsvSource(SourceConfig):
     """A table with a pair a row: tab-separated without quoting, or by the rules of CSV if its name ends in .csv."""
 
-    kind: Literal["tsv"]
-    """A .tsv or .csv table."""
     path: str
     """The file."""
     src_column: ColumnNumber = 0
@@ -35,11 +36,9 @@ class TsvSource(_Source):
     """The target's column, counted from 0."""
 
 
-class JsonlSource(_Source):
+class JsonlSource(SourceConfig):
     """A JSON object a line."""
 
-    kind: Literal["jsonl"]
-    """JSON lines."""
     path: str
     """The file."""
     src_field: str = "src"
@@ -48,11 +47,9 @@ class JsonlSource(_Source):
     """The target's key."""
 
 
-class HfSource(_Source):
+class HfSource(SourceConfig):
     """A Hugging Face data set: a name on the hub, or a folder that `save_to_disk` wrote."""
 
-    kind: Literal["hf"]
-    """A data set, read by the `datasets` package."""
     name: str
     """The data set's name, such as `opus100`, or its folder."""
     config: str | None = None
@@ -65,4 +62,7 @@ class HfSource(_Source):
     """The target's column."""
 
 
-Source = Annotated[TextSource | TsvSource | JsonlSource | HfSource, Field(discriminator="kind")]
+SOURCES: dict[str, type[SourceConfig]] = {"text": TextSource, "tsv": TsvSource, "jsonl": JsonlSource, "hf": HfSource}
+"""The keys of each kind of source; an extension adds its own here and its reader to `READERS`."""
+
+Source = Annotated[SerializeAsAny[SourceConfig], BeforeValidator(by_kind("source", lambda: SOURCES))]

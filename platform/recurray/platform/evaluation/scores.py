@@ -39,7 +39,7 @@ METRICS: Registry[Metric] = Registry(
     },
 )
 
-TASK_METRICS = {
+TASK_METRICS: dict[str, tuple[str, ...]] = {
     "translation": ("bleu", "chrf", "ter"),
     "summarization": ("rouge1", "rouge2", "rougeL"),
 }

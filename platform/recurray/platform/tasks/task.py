@@ -65,6 +65,10 @@ class Task(ABC):
         """The codec that `Codec.save` wrote there; UserError that names the file where it is missing or damaged."""
 
     @abstractmethod
+    def check(self, config: ModelConfig) -> None:
+        """UserError, before any work, where a network of this shape cannot be built."""
+
+    @abstractmethod
     def build_network(self, config: ModelConfig, codec: Codec) -> nn.Module:
         """A network with new weights from PyTorch's global generator.
 

@@ -11,7 +11,7 @@ from recurray.platform.config.model import ModelConfig
 from recurray.platform.config.tree import RunConfig, SearchConfig
 from recurray.platform.corpora.readers import Pair
 from recurray.platform.data.tokenizer import Tokenizer
-from recurray.platform.network import build_seq2seq
+from recurray.platform.network import build_seq2seq, check_model
 from recurray.platform.tasks.task import Codec, Sequences, Task
 
 
@@ -48,6 +48,10 @@ class TextTask(Task):
     def load_codec(self, folder: Path) -> TextCodec:
         """From `tokenizer.model`."""
         return TextCodec(Tokenizer.load(folder))
+
+    def check(self, config: ModelConfig) -> None:
+        """Without a weight in memory."""
+        check_model(config)
 
     def build_network(self, config: ModelConfig, codec: Codec) -> Seq2Seq:
         """An encoder, a decoder and an output."""
