@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError, model_validator
 from safetensors import SafetensorError
@@ -43,11 +42,7 @@ class SavedConfig(Section):
     search: SearchConfig
     """How it is searched by default."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _load_extensions(cls, tree: Any) -> Any:
-        load_extensions_of(tree)
-        return tree
+    _load_extensions = model_validator(mode="before")(load_extensions_of)
 
     @classmethod
     def of(cls, run: RunConfig) -> "SavedConfig":

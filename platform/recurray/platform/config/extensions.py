@@ -8,10 +8,11 @@ from typing import Any
 from recurray.platform.errors import UserError
 
 
-def load_extensions_of(tree: Any) -> None:
-    """Imports the modules that a configuration names under `extensions`, before anything else of it is read.
+def load_extensions_of(tree: Any) -> Any:
+    """Imports the modules that a configuration names under `extensions`, and returns the configuration.
 
-    They may also lie in the working directory. UserError where one cannot be imported.
+    It comes before anything else is read, since what they add may be named further down. They may also lie in the
+    working directory. UserError where one cannot be imported.
     """
     modules = tree.get("extensions") if isinstance(tree, dict) else None
     here = str(Path.cwd())
@@ -25,3 +26,4 @@ def load_extensions_of(tree: Any) -> None:
                 f"extensions: {module} could not be imported ({fault}); expected a Python module that is installed or "
                 "lies in the working directory."
             ) from None
+    return tree

@@ -1,6 +1,6 @@
 """The configuration of a run: one tree, each field with its unit and meaning."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -164,12 +164,7 @@ class RunConfig(Section):
     resources: ResourcesConfig = ResourcesConfig()
     wandb: WandbConfig = WandbConfig()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _load_extensions(cls, tree: Any) -> Any:
-        """First of all: what they add may be named further down."""
-        load_extensions_of(tree)
-        return tree
+    _load_extensions = model_validator(mode="before")(load_extensions_of)
 
     @property
     def folder(self) -> str:
