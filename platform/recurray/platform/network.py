@@ -63,8 +63,8 @@ def _build(config: ModelConfig, vocab_size: int) -> Seq2Seq:
     if config.pointer is not None:
         _check_pointer(config.pointer, config, encoder)
     decoder = _build_decoder(config, encoder.output_dim)
-    own = tgt_embedding.weight.detach().clone()
-    weight = tgt_embedding.weight if config.tie_embeddings else nn.Parameter(own)
+    tied: Tensor = tgt_embedding.weight
+    weight = tied if config.tie_embeddings else nn.Parameter(tied.detach().clone())
     return Seq2Seq(src_embedding, tgt_embedding, encoder, decoder, _build_output(config, decoder, weight))
 
 

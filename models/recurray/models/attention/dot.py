@@ -6,7 +6,13 @@ from recurray.models.attention.attention import Attended, Attention, Memory, att
 from recurray.models.padded import Padded
 
 
-class DotAttention(Attention):
+class _Multiplicative(Attention):
+    def attend(self, queries_btd: Tensor, memory: Memory, falloff_bts: Tensor | None = None) -> Attended:
+        """Averages of the states, by their products with the queries."""
+        return average(queries_btd @ memory.keys.values.transpose(1, 2), memory, falloff_bts)
+
+
+class DotAttention(_Multiplicative):
     """a = softmax(q mᵀ), context = a m (Luong et al. 2015, equation 8, dot); query_dim must be memory_dim."""
 
     def __init__(self, query_dim: int, memory_dim: int, attention_dim: int, heads: int) -> None:
@@ -19,13 +25,8 @@ class DotAttention(Attention):
         """The states themselves."""
         return Memory(states, states.values)
 
-    def attend(self, queries_btd: Tensor, memory: Memory, falloff_bts: Tensor | None = None) -> Attended:
-        """Averages of the states."""
-        scores_bts = queries_btd @ memory.keys.values.transpose(1, 2)
-        return average(scores_bts, memory, falloff_bts)
 
-
-class GeneralAttention(Attention):
+class GeneralAttention(_Multiplicative):
     """a = softmax(q W mᵀ), context = a m (Luong et al. 2015, equation 8, general)."""
 
     def __init__(self, query_dim: int, memory_dim: int, attention_dim: int, heads: int) -> None:
@@ -37,11 +38,6 @@ class GeneralAttention(Attention):
     def memorize(self, states: Padded) -> Memory:
         """Keys W m, (B, S, query_dim), and the states themselves."""
         return Memory(states.with_values(self.key(states.values)), states.values)
-
-    def attend(self, queries_btd: Tensor, memory: Memory, falloff_bts: Tensor | None = None) -> Attended:
-        """Averages of the states."""
-        scores_bts = queries_btd @ memory.keys.values.transpose(1, 2)
-        return average(scores_bts, memory, falloff_bts)
 
 
 def average(scores_bts: Tensor, memory: Memory, falloff_bts: Tensor | None) -> Attended:

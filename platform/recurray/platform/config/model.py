@@ -54,7 +54,7 @@ class PyramidBlockConfig(BlockConfig):
 class ColumnsBlockConfig(BlockConfig):
     """Lists of blocks that run side by side."""
 
-    columns: Annotated[tuple["tuple[Block, ...]", ...], Field(min_length=2)]
+    columns: Annotated[tuple[Annotated["tuple[Block, ...]", Field(min_length=1)], ...], Field(min_length=2)]
     """The lists, each a cascade of its own over the same input."""
     merge: Literal["concatenate", "gate"] = "concatenate"
     """States side by side, or mixed unit by unit at the first column's size."""
