@@ -6,7 +6,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +25,8 @@ from recurray.platform.tasks.task import Codec, Sequences, Task
 FORMAT = 3
 """Raised when what is written for the same texts and settings changes."""
 
-_BLOCK = 10_000  # pairs tokenized in one call
+_BLOCK_CHARACTERS = 4_000_000
+"""Of the pairs that are encoded in one call, about: their pieces are lists of Python's, which are large."""
 
 
 @dataclass(frozen=True)
@@ -176,5 +176,13 @@ def _encode(pairs: list[Pair], codec: Codec) -> Iterable[Sequences]:
 
 
 def _blocks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
-    while block := list(islice(pairs, _BLOCK)):
+    block: list[Pair] = []
+    characters = 0
+    for pair in pairs:
+        block.append(pair)
+        characters += len(pair.src) + len(pair.tgt)
+        if characters >= _BLOCK_CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
         yield block

@@ -131,9 +131,10 @@ _PAGE = """<!doctype html>
 
 _STYLE = """
 :root { --ink: #1c2430; --soft: #667085; --rule: #e4e7ec; --paper: #fff; --card: #f8f9fb; --a: #2563eb; --b: #d9480f; }
+:root { --c: #0f8a5f; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ef; --soft: #98a2b3; --rule: #2c3340; --paper: #12161d; --card: #191f29; }
-  :root { --a: #7aa2ff; --b: #ff9f6b; }
+  :root { --a: #7aa2ff; --b: #ff9f6b; --c: #5fd0a5; }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
@@ -142,14 +143,14 @@ h1 { font-size: 28px; margin: 0 0 16px; } h2 { font-size: 18px; margin: 36px 0 1
 .facts { display: flex; flex-wrap: wrap; gap: 12px; margin: 0; }
 .facts div { background: var(--card); border-radius: 8px; padding: 10px 16px; }
 dt { color: var(--soft); font-size: 13px; } dd { margin: 0; font-size: 20px; font-variant-numeric: tabular-nums; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 440px), 1fr)); gap: 16px; }
 figure { margin: 0; background: var(--card); border-radius: 8px; padding: 12px 14px; }
 figcaption { display: flex; flex-wrap: wrap; gap: 4px 16px; align-items: baseline; margin-bottom: 6px; }
 figcaption span { font-size: 13px; font-variant-numeric: tabular-nums; }
-figcaption .line0 { color: var(--a); } figcaption .line1 { color: var(--b); }
+figcaption .line0 { color: var(--a); } figcaption .line1 { color: var(--b); } figcaption .line2 { color: var(--c); }
 svg { width: 100%; height: auto; display: block; } polyline { fill: none; stroke-width: 1.6; }
-polyline.line0 { stroke: var(--a); } polyline.line1 { stroke: var(--b); }
-circle.line0 { fill: var(--a); } circle.line1 { fill: var(--b); }
+polyline.line0 { stroke: var(--a); } polyline.line1 { stroke: var(--b); } polyline.line2 { stroke: var(--c); }
+circle.line0 { fill: var(--a); } circle.line1 { fill: var(--b); } circle.line2 { fill: var(--c); }
 .grid { stroke: var(--rule); } .tick, .axis { fill: var(--soft); font-size: 11px; } .none { color: var(--soft); }
 table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto; }
 th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid var(--rule); vertical-align: top; }

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from recurray.platform.config.tree import SearchConfig
+from recurray.platform.corpora.readers import Pair
 from recurray.platform.data.batches import make_batch
 from recurray.platform.data.preparing import Prepared
 from recurray.platform.evaluation.scores import scores_of
@@ -18,6 +19,8 @@ BATCH_POSITIONS = 8192
 """Padded source and target positions that are validated at once."""
 SAMPLES = 8
 """Dev records whose results are shown at every validation."""
+SAMPLE_CHARACTERS = 1000
+"""How much of each text of theirs is shown."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Validation:
     figures: dict[str, float]
     """`dev/loss` without label smoothing, `dev/perplexity` if the task has one, `dev/NAME` for each of its metrics."""
     samples: list[dict[str, str]]
-    """The first dev records as `src`, `ref`, `hyp`."""
+    """The first dev records as `src`, `ref`, `hyp`, long ones cut short with an ellipsis."""
 
 
 class Validator:
@@ -71,4 +74,12 @@ class Validator:
             figures["dev/perplexity"] = math.exp(min(loss, 100.0))
         figures |= {f"dev/{name}": score.score for name, score in scores.items()}
         shown = zip(self._texts[:SAMPLES], hypotheses, strict=False)
-        return Validation(figures, [{"src": pair.src, "ref": pair.tgt, "hyp": text} for pair, text in shown])
+        return Validation(figures, [_sample(pair, text) for pair, text in shown])
+
+
+def _sample(pair: Pair, hypothesis: str) -> dict[str, str]:
+    texts = {"src": pair.src, "ref": pair.tgt, "hyp": hypothesis}
+    return {
+        side: text if len(text) <= SAMPLE_CHARACTERS else text[:SAMPLE_CHARACTERS] + " …"
+        for side, text in texts.items()
+    }
