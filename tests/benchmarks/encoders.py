@@ -1,9 +1,10 @@
 """Encoders at equal size: the demo's data, decoder and training with one encoder after another.
 
 Every network has as many parameters as the demo's within 5 %, and every run takes the same updates, on one worker of
-one thread.
+one thread. Speed is measured apart, before the runs: a few updates of each in turn, round by round, since the speed of a
+shared machine drifts.
 
-    python -m tests.benchmarks.encoders [STEPS]
+    python -m tests.benchmarks.encoders [STEPS]        (0: speed alone)
 """
 
 import json
@@ -12,11 +13,17 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
+from recurray.jobs.prepare import prepare
 from recurray.jobs.recipes import find_recipe
+from recurray.models import DropoutKey
 from recurray.platform.config.loading import load_config
 from recurray.platform.network import build_seq2seq
+from recurray.platform.training.feed import Feed
 
 LSTM = "{kind: lstm, hidden_dim: 128}"
 ENCODERS = {
@@ -31,7 +38,7 @@ ENCODERS = {
 }
 """`model.encoder` of each row."""
 
-WARM_UP = 20
+ROUNDS, UPDATES = 5, 6
 
 
 def settings(name: str, encoder: str, steps: int) -> list[str]:
@@ -46,8 +53,38 @@ def parameters(assignments: list[str]) -> int:
     return sum(weight.numel() for weight in build_seq2seq(config.model, config.tokenizer.vocab_size).parameters())
 
 
-def train(assignments: list[str], folder: Path) -> tuple[float, float]:
-    """Trains and scores; median target pieces a second of the steps without validation, and the workers' memory."""
+def speeds() -> dict[str, float]:
+    """Median target pieces a second of each encoder's training updates, in this process on one thread."""
+    torch.set_num_threads(1)
+    takers = {name: _updates(settings(name, encoder, 1000)) for name, encoder in ENCODERS.items()}
+    found: dict[str, list[float]] = {name: [] for name in ENCODERS}
+    for turn in range(ROUNDS + 1):
+        for name, taker in takers.items():
+            began = time.perf_counter()
+            tokens = sum(next(taker) for _ in range(UPDATES))
+            if turn:  # the first round warms up
+                found[name].append(tokens / (time.perf_counter() - began))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def _updates(assignments: list[str]) -> Iterator[int]:
+    """Takes one update after the other; gives the target pieces of each."""
+    config = load_config(find_recipe("demo"), assignments)
+    prepared = prepare(config)
+    network = prepared.task.build_network(config.model, prepared.codec)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+    feed = Feed(prepared.train, config, rank=0, workers=1, device=torch.device("cpu"))
+    for update, _ in feed.updates(1, config.training.steps):
+        optimizer.zero_grad()
+        for batch in update.micro_batches:
+            key = DropoutKey(config.seed, update.number, batch.examples)
+            (network(batch.src, batch.tgt, key, config.training.label_smoothing).loss / update.tokens).backward()
+        optimizer.step()
+        yield update.tokens
+
+
+def train(assignments: list[str], folder: Path) -> float:
+    """Trains and scores; returns the most GiB of memory that the worker had."""
     shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "recurray.jobs", "demo", "demo", *assignments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -57,8 +94,7 @@ def train(assignments: list[str], folder: Path) -> tuple[float, float]:
         time.sleep(0.5)  # between looks, not for a condition
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return statistics.median(row["tokens_per_second"] for row in rows[WARM_UP:-1] if "dev/loss" not in row), most
+    return most
 
 
 def _worker_memory() -> list[float]:
@@ -75,18 +111,22 @@ def _worker_memory() -> list[float]:
 
 
 def main(steps: int) -> None:
-    """Prints a row for each encoder as its run ends."""
-    print("| encoder | parameters | dev BLEU | test BLEU | test chrF | tokens/s | memory of the worker |")
-    print("|---|---|---|---|---|---|---|")
+    """Prints the speeds, then a row for each encoder as its run ends."""
+    for name, speed in speeds().items():
+        print(f"{name}: {speed:,.0f} target pieces a second", flush=True)
+    if not steps:
+        return
+    print("| encoder | parameters | dev BLEU | test BLEU | test chrF | memory of the worker |")
+    print("|---|---|---|---|---|---|")
     for name, encoder in ENCODERS.items():
         assignments = settings(name, encoder, steps)
         folder = Path("runs") / assignments[0].removeprefix("name=")
-        speed, memory = train(assignments, folder)
+        memory = train(assignments, folder)
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         scores = json.loads((folder / "test" / "scores.json").read_text())
         print(
             f"| {name} | {parameters(assignments):,} | {max(row.get('dev/bleu', 0.0) for row in rows):.1f} "
-            f"| {scores['bleu']['score']:.2f} | {scores['chrf']['score']:.2f} | {speed:,.0f} | {memory:.2f} GiB |",
+            f"| {scores['bleu']['score']:.2f} | {scores['chrf']['score']:.2f} | {memory:.2f} GiB |",
             flush=True,
         )
 
