@@ -1,8 +1,8 @@
 """Encoders at equal size: the demo's data, decoder and training with one encoder after another.
 
 Every network has as many parameters as the demo's within 5 %, and every run takes the same updates, on one worker of
-one thread. Speed is measured apart, before the runs: a few updates of each in turn, round by round, since the speed of a
-shared machine drifts.
+one thread. Speed is measured apart, before the runs: a few updates of each in turn, round by round, since the speed of
+a shared machine drifts.
 
     python -m tests.benchmarks.encoders [STEPS]        (0: speed alone)
 """
