@@ -122,7 +122,8 @@ _KILLED_JOB = """
 import os, signal, sys
 from pathlib import Path
 from recurray.platform.config.tree import SearchConfig
-from recurray.platform.inference.batch_job import translate_file
+from recurray.platform.inference.batch_job import predict_file
+from recurray.platform.inference.translator import Translator
 from recurray.platform.ray_session import ray_session
 
 def die_after_one_shard(done, total):
@@ -131,6 +132,6 @@ def die_after_one_shard(done, total):
 
 model, source, output = map(Path, sys.argv[1:])
 with ray_session(2):
-    translate_file(model, source, output, search=SearchConfig(beam_size=1), workers=1, threads=1,
+    predict_file(Translator, str(model), source, output, search=SearchConfig(beam_size=1), workers=1, threads=1,
                    on_progress=die_after_one_shard)
 """

@@ -11,6 +11,7 @@ from recurray.models import DropoutKey, Padded, Seq2Seq
 from recurray.platform.config.tree import SearchConfig
 from recurray.platform.inference.translator import Translator
 from recurray.platform.saved_model import SavedModel, load
+from recurray.platform.tasks.text import tokenizer_of
 
 TOLERANCE = 1e-5
 DATA = Path(__file__).parents[1] / "data"
@@ -30,7 +31,8 @@ def lines() -> tuple[list[str], list[str]]:
 
 @pytest.fixture(scope="module")
 def pieces(saved: SavedModel, lines: tuple[list[str], list[str]]) -> list[tuple[list[int], list[int]]]:
-    return list(zip(*(saved.tokenizer.encode(side) for side in lines), strict=True))
+    tokenizer = tokenizer_of(saved.codec)
+    return list(zip(*(tokenizer.encode(side) for side in lines), strict=True))
 
 
 def padded(sequences: list[list[int]]) -> Padded:
