@@ -1,4 +1,4 @@
-"""Self-attention of an encoder: every state over its own sequence, or over a window of it."""
+"""Self-attention: what its kinds share, and that of an encoder, over a whole sequence or over a window of it."""
 
 import torch
 from torch import Tensor, nn
@@ -9,37 +9,54 @@ from recurray.models.padded import Padded
 from recurray.models.positions import rotate
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017), (B, T, D) → (B, T, D), never over padding.
+class HeadProjections(nn.Module):
+    """The products of multi-head self-attention: states to queries, keys and values, and what is found back to states.
 
-    With `rotary`, queries and keys are turned by their positions. With a `window`, a state sees that many positions
-    on either side, and time and memory grow with T × window, not T².
+    With `rotary`, queries and keys are turned by their positions.
     """
 
-    def __init__(self, dim: int, heads: int, rotary: bool, window: int | None) -> None:
+    def __init__(self, dim: int, heads: int, rotary: bool) -> None:
         super().__init__()
         check_heads(dim, heads, rotary=rotary)
-        self._heads, self._rotary, self._window = heads, rotary, window
+        self.heads, self._rotary = heads, rotary
         self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
         for weight in (*self.query_key_value.weight.chunk(3), self.output.weight):
             nn.init.xavier_uniform_(weight)
 
+    def split(self, values_btd: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, D) states at positions (T,) → query, key and value, each (B, heads, T, D / heads)."""
+        query, key, value = (
+            split_heads(part, self.heads) for part in self.query_key_value(values_btd).chunk(3, dim=-1)
+        )
+        return (rotate(query, positions), rotate(key, positions), value) if self._rotary else (query, key, value)
+
+    def join(self, found_bhtd: Tensor) -> Tensor:
+        """(B, heads, T, D / heads) → (B, T, D)."""
+        joined_btd: Tensor = self.output(join_heads(found_bhtd))
+        return joined_btd
+
+
+class SelfAttention(HeadProjections):
+    """Multi-head self-attention (Vaswani et al. 2017), (B, T, D) → (B, T, D), never over padding.
+
+    With a `window`, a state sees that many positions on either side, and time and memory grow with T × window, not T².
+    """
+
+    def __init__(self, dim: int, heads: int, rotary: bool, window: int | None) -> None:
+        super().__init__(dim, heads, rotary)
+        self._window = window
+
     def forward(self, states: Padded) -> Tensor:
         """What each state finds, (B, T, D); of no meaning at padding."""
-        query, key, value = (
-            split_heads(part, self._heads) for part in self.query_key_value(states.values).chunk(3, dim=-1)
-        )
-        if self._rotary:
-            positions = torch.arange(query.shape[2], device=query.device)
-            query, key = rotate(query, positions), rotate(key, positions)
+        positions = torch.arange(states.values.shape[1], device=states.values.device)
+        query, key, value = self.split(states.values, positions)
         if self._window is None or self._window >= query.shape[2]:
             hidden_bt = hidden_scores(states.mask_bt, query.dtype)
             found = scaled_dot_product_attention(query, key, value, attn_mask=hidden_bt[:, None, None, :])
         else:
             found = _windowed(query, key, value, states.mask_bt, self._window)
-        attended: Tensor = self.output(join_heads(found))
-        return attended
+        return self.join(found)
 
 
 def hidden_scores(seen: Tensor, dtype: torch.dtype) -> Tensor:

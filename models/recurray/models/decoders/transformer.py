@@ -7,47 +7,36 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from recurray.models.attention.attention import Attended, Attention, Memory
-from recurray.models.attention.multi_head import check_heads, join_heads, split_heads
-from recurray.models.attention.self_attention import hidden_scores
+from recurray.models.attention.self_attention import HeadProjections, hidden_scores
 from recurray.models.blocks.transformer import FeedForward
 from recurray.models.decoders.decoder import Decoded, Decoder, DecoderState
 from recurray.models.dropout import DropoutKey, HashedDropout
 from recurray.models.padded import Padded
-from recurray.models.positions import rotate
 
 Past = tuple[Tensor, Tensor]
 """Keys and values of the pieces before, (N, heads, t, d) each, the keys turned by their positions."""
 
 
-class CausalSelfAttention(nn.Module):
+class CausalSelfAttention(HeadProjections):
     """Rotary multi-head self-attention over the pieces before and the piece itself: (N, T, D) → (N, T, D)."""
 
     def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        check_heads(dim, heads, rotary=True)
-        self._heads = heads
-        self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
-        self.output = nn.Linear(dim, dim, bias=False)
-        for weight in (*self.query_key_value.weight.chunk(3), self.output.weight):
-            nn.init.xavier_uniform_(weight)
+        super().__init__(dim, heads, rotary=True)
 
     def none_yet(self, values: Tensor) -> Past:
         """The past before the first piece, for `values` of (N, …)."""
-        dim = self.output.out_features // self._heads
-        return (values.new_zeros(values.shape[0], self._heads, 0, dim),) * 2
+        dim = self.output.out_features // self.heads
+        return (values.new_zeros(values.shape[0], self.heads, 0, dim),) * 2
 
     def forward(self, values_ntd: Tensor, past: Past) -> tuple[Tensor, Past]:
         """T pieces after those of `past`."""
-        query, key, value = (
-            split_heads(part, self._heads) for part in self.query_key_value(values_ntd).chunk(3, dim=-1)
-        )
         before, after = past[0].shape[2], past[0].shape[2] + values_ntd.shape[1]
         positions = torch.arange(after, device=values_ntd.device)
-        query, key = rotate(query, positions[before:]), rotate(key, positions[before:])
+        query, key, value = self.split(values_ntd, positions[before:])
         key, value = torch.cat((past[0], key), dim=2), torch.cat((past[1], value), dim=2)
         seen_tt = positions <= positions[before:, None]
         found = scaled_dot_product_attention(query, key, value, attn_mask=hidden_scores(seen_tt, query.dtype))
-        return self.output(join_heads(found)), (key, value)
+        return self.join(found), (key, value)
 
 
 class _Layer(nn.Module):
