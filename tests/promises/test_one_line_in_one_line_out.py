@@ -109,12 +109,13 @@ def test_a_job_that_was_killed_does_no_finished_shard_twice(
         check=False,
         env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
     )
-    done = {part.name: part.stat().st_mtime_ns for part in parts.glob("part-*")}
+    done = list(parts.glob("part-*"))
     assert 0 < len(done) < 4
     output.unlink()
     again = translate(tiny_model, source, output, GREEDY, workers=2)
     assert output.read_bytes() == first
-    assert (full.shards_done_before, again.shards_done_before) == (0, len(done))
+    assert full.shards_done_before == 0
+    assert again.shards_done_before >= len(done)  # its actor may have finished one more before Ray ended it
     assert not parts.exists()
 
 
