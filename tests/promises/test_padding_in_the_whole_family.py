@@ -100,6 +100,7 @@ def test_states_loss_gradients_and_translations_are_the_same_alone_and_in_a_batc
     sums = [torch.stack(part).sum(dim=0) for part in zip(*parts, strict=True)]
     for whole, summed in zip(loss_and_gradients(network, pairs, list(range(LINES))), sums, strict=True):
         assert relative_difference(whole, summed) < TOLERANCE
+    network.double()  # an untrained network has near ties, which the last digit of single precision may decide
     for beam_size in (1, 3):
         apart = [pieces for source in sources for pieces in translations(network, [source], beam_size)]
         assert translations(network, sources, beam_size) == apart
