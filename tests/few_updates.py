@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import prepare
 from recurray.platform.training.feed import Feed
 from recurray.platform.training.loop import build_network
 from recurray.platform.training.schedule import learning_rate
-from recurray.platform.training.step import sum_gradients, train_step
+from recurray.platform.training.step import TrainStep
 
 
 @dataclass(frozen=True)
@@ -25,20 +24,18 @@ def train_in_process(config: RunConfig, updates: int) -> Trained:
     """Prepares the data and trains on all of it, as the only worker of the `process_group`."""
     prepared, training = prepare(config), config.training
     network = build_network(config, prepared)
-    model = DistributedDataParallel(network)
-    model.register_comm_hook(None, sum_gradients)
     optimizer = torch.optim.Adam(network.parameters(), betas=training.adam_betas)
+    train_step = TrainStep(
+        network,
+        optimizer,
+        seed=config.seed,
+        label_smoothing=training.label_smoothing,
+        clip_norm=training.clip_norm,
+    )
     feed = Feed(prepared.train, config, rank=0, workers=1, device=torch.device("cpu"))
     losses = []
     for update, _ in feed.updates(1, updates):
         optimizer.param_groups[0]["lr"] = learning_rate(update.number, training.steps, training.learning_rate)
-        result = train_step(
-            model,
-            optimizer,
-            update,
-            seed=config.seed,
-            label_smoothing=training.label_smoothing,
-            clip_norm=training.clip_norm,
-        )
+        result = train_step(update)
         losses.append(result.loss)
     return Trained(network.eval(), losses)

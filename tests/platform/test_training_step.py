@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from recurray.models import Padded, Seq2Seq
 from recurray.platform.config.model import ModelConfig
@@ -10,7 +9,7 @@ from recurray.platform.config.tree import ScheduleConfig
 from recurray.platform.data.batches import Batch
 from recurray.platform.network import build_seq2seq
 from recurray.platform.training.schedule import learning_rate
-from recurray.platform.training.step import StepResult, Update, sum_gradients, train_step
+from recurray.platform.training.step import StepResult, TrainStep, Update
 
 SHAPE = {
     "embedding_dim": 8,
@@ -30,14 +29,12 @@ def update(rows: int) -> Update:
     torch.manual_seed(2)
     side = Padded(torch.randint(4, 30, (rows, 6)), torch.full((rows,), 6))
     batch = Batch(side, side, torch.arange(rows))
-    return Update(number=1, tokens=6 * rows, micro_batches=[batch], stand_in=batch, padding_share=0.0)
+    return Update(number=1, tokens=6 * rows, micro_batches=[batch], padding_share=0.0)
 
 
 def step(model: Seq2Seq, clip_norm: float = 1e9) -> StepResult:
-    wrapped = DistributedDataParallel(model)
-    wrapped.register_comm_hook(None, sum_gradients)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    return train_step(wrapped, optimizer, update(5), seed=1, label_smoothing=0.0, clip_norm=clip_norm)
+    return TrainStep(model, optimizer, seed=1, label_smoothing=0.0, clip_norm=clip_norm)(update(5))
 
 
 def test_loss_and_gradient_are_means_over_target_pieces(process_group: None) -> None:

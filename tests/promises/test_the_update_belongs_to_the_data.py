@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 from recurray.jobs.train import train
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared, prepare
 from recurray.platform.training.feed import Feed
-from recurray.platform.training.step import sum_gradients, train_step
+from recurray.platform.training.step import TrainStep
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +31,13 @@ def gradient(config: RunConfig, prepared: Prepared, workers: int, step: int) -> 
     """Loss and gradient of one update, the shares of `workers` workers added up as the all-reduce adds them."""
     torch.manual_seed(config.seed)
     network = prepared.task.build_network(config.model, prepared.codec)
-    model = DistributedDataParallel(network)
-    model.register_comm_hook(None, sum_gradients)
+    still = torch.optim.SGD(network.parameters(), lr=0.0)
+    train_step = TrainStep(network, still, seed=config.seed, label_smoothing=0.1, clip_norm=1e9)
     loss, total = 0.0, [torch.zeros_like(parameter) for parameter in network.parameters()]
     for rank in range(workers):
         feed = Feed(prepared.train, config, rank=rank, workers=workers, device=torch.device("cpu"))
         ((update, _),) = feed.updates(step, step)
-        still = torch.optim.SGD(network.parameters(), lr=0.0)
-        result = train_step(model, still, update, seed=config.seed, label_smoothing=0.1, clip_norm=1e9)
+        result = train_step(update)
         loss += result.loss
         for sums, parameter in zip(total, network.parameters(), strict=True):
             assert parameter.grad is not None

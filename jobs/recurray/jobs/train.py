@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from recurray.platform.config.tree import RunConfig
 
 
+STOPPED = 130
+"""Exit status of a training that was stopped by a signal, as shells have it."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `recurray train`."""
     parser.add_argument("recipe", help="a recipe's file, a run's config.yaml, or the name of a shipped recipe")
@@ -34,9 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def train(config: "RunConfig", *, fresh: bool = False) -> int:
-    """Trains, or goes on with, the run `config.name`; returns 0, or 1 if the run diverged and was given up.
+    """Trains, or goes on with, the run `config.name`.
 
-    Raises UserError where a run of this name was made from another configuration, and for whatever `prepare` raises.
+    Returns 0, or 1 if the run diverged and was given up, or STOPPED if it was asked to stop. Raises UserError where a
+    run of this name was made from another configuration, and for whatever `prepare` raises.
     """
     from recurray.platform.tasks.registry import TASKS
 
@@ -62,10 +67,15 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
         ray_session(resources.workers * resources.threads, resources.workers if resources.gpu else 0),
         training_progress(folder, config.training.steps),
     ):
-        given_up = launch(config, prepared, folder)
-    if given_up is not None:
-        print(f"recurray train: run {config.name} was given up: {given_up}; lower the learning rate.", file=sys.stderr)
+        ending = launch(config, prepared, folder)
+    if ending.kind == "given up":
+        print(
+            f"recurray train: run {config.name} was given up: {ending.what}; lower the learning rate.", file=sys.stderr
+        )
         return 1
+    if ending.kind == "stopped":
+        print(f"run {config.name} was stopped {ending.what}; the same command goes on from there", file=sys.stderr)
+        return STOPPED
     print(f"run {config.name} is trained; its best model lies in {folder / 'model'}")
     return 0
 

@@ -27,6 +27,7 @@ class RunLog:
         rows = _keep_whole_rows(self._metrics)
         samples = _keep_whole_rows(self._samples)
         self._last_step = rows[-1]["step"] if rows else 0
+        self._stop = False
         self._began = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
         self._wandb = None if config.wandb.mode == "disabled" else WandbRun(folder, config)
         for row in rows:
@@ -52,6 +53,16 @@ class RunLog:
     def last_step(self) -> int:
         """The last step that is logged; 0 before the first."""
         return self._last_step
+
+    @ray.method
+    def ask_to_stop(self) -> None:
+        """Lets the training know that it should save a checkpoint and end; it asks here now and then."""
+        self._stop = True
+
+    @ray.method
+    def asked_to_stop(self) -> bool:
+        """Whether somebody asked the training to stop."""
+        return self._stop
 
     @ray.method
     def close(self) -> None:

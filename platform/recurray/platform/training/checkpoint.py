@@ -27,15 +27,16 @@ class Progress:
     """The best value so far of the task's `best_figure`; none before the first validation."""
 
 
-def report_checkpoint(network: nn.Module, optimizer: Optimizer, progress: Progress) -> None:
-    """Takes a checkpoint; every worker calls it, rank 0 writes, the upload goes on in the background."""
+def report_checkpoint(network: nn.Module, optimizer: Optimizer, progress: Progress, *, waits: bool) -> None:
+    """Takes a checkpoint; every worker calls it, rank 0 writes, the upload goes on in the background unless `waits`."""
     checkpoint = None
     if ray.train.get_context().get_world_rank() == 0:
         folder = tempfile.mkdtemp(prefix="recurray-checkpoint-")
         state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "progress": asdict(progress)}
         torch.save(state, Path(folder) / _FILE)
         checkpoint = Checkpoint.from_directory(folder)
-    ray.train.report({"step": progress.step}, checkpoint=checkpoint, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
+    mode = CheckpointUploadMode.SYNC if waits else CheckpointUploadMode.ASYNC
+    ray.train.report({"step": progress.step}, checkpoint=checkpoint, checkpoint_upload_mode=mode)
 
 
 def restore_checkpoint(network: nn.Module, optimizer: Optimizer, device: torch.device) -> Progress:

@@ -65,6 +65,5 @@ class Feed:
             number=number,
             tokens=int(tgt_lengths[examples].sum()),
             micro_batches=[make_batch(self._store, part).to(self._device) for part in shares[self._rank]],
-            stand_in=make_batch(self._store, examples[:1]).to(self._device),
             padding_share=1.0 - own / padded,
         )

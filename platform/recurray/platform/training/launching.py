@@ -16,17 +16,19 @@ from recurray.platform.data.preparing import Prepared
 from recurray.platform.errors import UserError
 from recurray.platform.tasks.registry import TASKS
 from recurray.platform.tracking.run_log import RunLog
-from recurray.platform.training.loop import TrainingLoop
+from recurray.platform.training.loop import Ending, TrainingLoop
+from recurray.platform.training.signals import in_a_thread, stops_on_signals
 
 CHECKPOINTS = "checkpoints"
 
 
-def launch(config: RunConfig, prepared: Prepared, folder: Path) -> str | None:
-    """Trains to the end or as far as it goes; returns why the run was given up, if it was.
+def launch(config: RunConfig, prepared: Prepared, folder: Path) -> Ending:
+    """Trains to the end or as far as it goes.
 
     A failed worker group is started again from the last checkpoint, and so is the run when this is called again.
-    Raises UserError where the network's shape is impossible, and ray.train.TrainingFailedError when the run failed more
-    often than `resources.max_failures`.
+    SIGINT and SIGTERM stop it at a checkpoint; a second one ends this process at once. Raises UserError where the
+    network's shape is impossible or memory has no room for one example, and ray.train.TrainingFailedError when the run
+    failed more often than `resources.max_failures`.
     """
     resources = config.resources
     run_log = _start_run_log(config, folder)
@@ -51,9 +53,10 @@ def launch(config: RunConfig, prepared: Prepared, folder: Path) -> str | None:
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )
-    result: Any = trainer.fit()
+    with stops_on_signals(lambda: run_log.ask_to_stop.remote()):
+        result: Any = in_a_thread(trainer.fit)
     ray.get(run_log.close.remote())
-    ended: str | UserError | None = result.return_value
+    ended: Ending | UserError = result.return_value
     if isinstance(ended, UserError):
         raise ended
     return ended
@@ -68,13 +71,12 @@ def _start_run_log(config: RunConfig, folder: Path) -> Any:
     return run_log
 
 
-def _train_worker(job: dict[str, Any]) -> str | UserError | None:
+def _train_worker(job: dict[str, Any]) -> Ending | UserError:
     """What each Ray Train worker runs; a mistake of the user's is returned, for to start again would not mend it."""
     config = RunConfig.model_validate(job["config"])
     torch.set_num_threads(config.resources.threads)
     prepared, folder = Prepared(Path(job["prepared"]), TASKS[config.task]()), Path(job["folder"])
     try:
-        loop = TrainingLoop(config, prepared, folder, job["run_log"], get_device())
+        return TrainingLoop(config, prepared, folder, job["run_log"], get_device()).run()
     except UserError as mistake:  # every worker makes the same one
         return mistake
-    return loop.run()

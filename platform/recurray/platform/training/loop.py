@@ -2,28 +2,38 @@
 
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 import torch
 import torch.distributed as dist
 from ray.actor import ActorProxy
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
 from recurray.platform.errors import UserError
 from recurray.platform.saved_model import SavedConfig, SavedModel, save
 from recurray.platform.tracking.run_log import RunLog
+from recurray.platform.training.calls import Calls
 from recurray.platform.training.checkpoint import report_checkpoint, restore_checkpoint
 from recurray.platform.training.feed import Feed
 from recurray.platform.training.initial_weights import read_initial_weights
 from recurray.platform.training.model_card import model_card
 from recurray.platform.training.schedule import learning_rate
-from recurray.platform.training.step import StepResult, Update, sum_gradients, train_step
+from recurray.platform.training.step import StepResult, TrainStep, Update
 from recurray.platform.training.validation import Validation, Validator
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a training ended."""
+
+    kind: Literal["finished", "given up", "stopped"]
+    what: str = ""
+    """Why it was given up, or where it was stopped."""
 
 
 class TrainingLoop:
@@ -49,37 +59,42 @@ class TrainingLoop:
             self._network.parameters(), lr=0.0, betas=config.training.adam_betas, fused=True
         )
         self._progress = restore_checkpoint(self._network, self._optimizer, device)
-        self._model = DistributedDataParallel(self._network, gradient_as_bucket_view=True)
-        self._model.register_comm_hook(None, sum_gradients)
+        self._train_step = TrainStep(
+            self._network,
+            self._optimizer,
+            seed=config.seed,
+            label_smoothing=config.training.label_smoothing,
+            clip_norm=config.training.clip_norm,
+        )
         self._feed = Feed(prepared.train, config, rank=dist.get_rank(), workers=dist.get_world_size(), device=device)
         self._validator = Validator(prepared, config.search, device)
+        self._calls = Calls(run_log, device)
         self._speed = _Speed()
         self._sent: list[ray.ObjectRef[None]] = []
 
-    def run(self) -> str | None:
-        """Trains to the end; returns why it was given up, if it was."""
+    def run(self) -> Ending:
+        """Trains to the end, or until it is asked to stop, or until it is given up.
+
+        Raises UserError where memory has no room for one example.
+        """
         training, progress = self._config.training, self._progress
         for update, waited in self._feed.updates(progress.step + 1, training.steps):
             self._set_learning_rate(update.number)
-            result = train_step(
-                self._model,
-                self._optimizer,
-                update,
-                seed=self._config.seed,
-                label_smoothing=training.label_smoothing,
-                clip_norm=training.clip_norm,
-            )
+            result = self._train_step(update, calls=self._calls.due())
             progress.step = update.number
             progress.skipped += result.skipped
             progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if result.skipped else 0
             self._speed.add(update.tokens, waited)
-            self._after(update, result)
+            call = self._calls.look() if result.calls else "go on"
+            self._after(update, result, saves=call != "go on")
             if progress.skipped_in_a_row >= training.max_skipped:
                 skipped = f"{training.max_skipped} updates in a row had a non-finite loss or gradient"
-                return f"{skipped}, the last of them step {update.number}"
-        return None
+                return Ending("given up", f"{skipped}, the last of them step {update.number}")
+            if call == "stop" and update.number < training.steps:
+                return Ending("stopped", f"at step {update.number} of {training.steps}")
+        return Ending("finished")
 
-    def _after(self, update: Update, result: StepResult) -> None:
+    def _after(self, update: Update, result: StepResult, *, saves: bool) -> None:
         """What is due after a step: validation, its log row, a checkpoint."""
         training, step = self._config.training, update.number
         last = step == training.steps
@@ -87,10 +102,10 @@ class TrainingLoop:
         if validates or step % training.log_every == 0:
             row = self._row(update, result) | self._speed.figures()
             self._log(row, self._validate() if validates else None)
-        if last or step % training.checkpoint_every == 0:
+        if saves or last or step % training.checkpoint_every == 0:
             ray.get(self._sent)  # so that no checkpoint is ahead of the log
             self._sent.clear()
-            report_checkpoint(self._network, self._optimizer, self._progress)
+            report_checkpoint(self._network, self._optimizer, self._progress, waits=saves)
             self._speed.restart()
 
     def _validate(self) -> Validation:

@@ -4,20 +4,23 @@ The gradient of an update is the sum over its target pieces, on all workers and 
 their number. Nothing here knows how the update was cut.
 """
 
-import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
-from torch._C._distributed_c10d import GradBucket
-from torch.nn.parallel import DistributedDataParallel
+from torch import nn
 from torch.optim import Optimizer
 
 from recurray.models import DropoutKey
 from recurray.platform.data.batches import Batch
+from recurray.platform.errors import UserError
+from recurray.platform.training.gradient import Gradient
+from recurray.platform.training.memory import is_out_of_memory
+
+_LOSS, _NLL, _CALLS, _HALVINGS, _MISTAKES = range(5)
+"""What the sums beside the gradient are."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,7 @@ class Update:
     tokens: int
     """Target pieces in the whole update, over all workers."""
     micro_batches: Sequence[Batch]
-    """This worker's share of its examples."""
-    stand_in: Batch
-    """One of its examples, which a worker without a share runs with weight 0 so that it joins the all-reduce."""
+    """This worker's share of its examples; it may be empty."""
     padding_share: float
     """Share of the positions of all workers' micro-batches that are padding."""
 
@@ -48,53 +49,106 @@ class StepResult:
     """Norm of the update's gradient before clipping."""
     skipped: bool
     """The loss or the gradient was not finite, so the weights were left alone."""
+    calls: int
+    """Workers that called all of them together after this step."""
+    halvings: int
+    """How often a worker ran out of memory and halved its micro-batches."""
 
 
-def sum_gradients(_: object, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-    """DDP communication hook: gradients are summed over the workers, where DDP's own would take their mean."""
-    work = dist.all_reduce(bucket.buffer(), async_op=True)
-    assert work is not None  # async_op
-    summed: torch.futures.Future[Tensor] = work.get_future().then(lambda future: future.value()[0])
-    return summed
+class TrainStep:
+    """Takes updates with a network, whose parameters' gradients it owns.
 
+    Args:
+        network: source and target to loss sums.
+        optimizer: of the network's parameters.
+        seed: the run's.
+        label_smoothing: share of the target's probability that is spread over the vocabulary.
+        clip_norm: a longer gradient of an update is scaled down to this norm.
 
-def train_step(
-    model: DistributedDataParallel,
-    optimizer: Optimizer,
-    update: Update,
-    *,
-    seed: int,
-    label_smoothing: float,
-    clip_norm: float,
-) -> StepResult:
-    """Accumulates the update's gradient and, where it is finite, lets the optimizer use it.
-
-    `model` has `sum_gradients` as its communication hook. All workers take part, those without a share too.
+    Raises ValueError where the parameters are not of one type.
     """
-    optimizer.zero_grad(set_to_none=True)
-    sums = _accumulate(model, update, seed, label_smoothing)
-    dist.all_reduce(sums)
-    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(grads) / update.tokens
-    loss, nll, grad_norm = torch.cat((sums / update.tokens, norm[None])).tolist()  # the step's one wait for the device
-    finite = math.isfinite(loss) and math.isfinite(grad_norm)
-    if finite:
-        scale = min(1.0, clip_norm / max(grad_norm, 1e-12)) / update.tokens
-        for grad in grads:
-            grad.mul_(scale)
-        optimizer.step()
-    return StepResult(loss, nll, grad_norm, skipped=not finite)
+
+    def __init__(
+        self, network: nn.Module, optimizer: Optimizer, *, seed: int, label_smoothing: float, clip_norm: float
+    ) -> None:
+        self._network, self._optimizer = network, optimizer
+        self._seed, self._label_smoothing, self._clip_norm = seed, label_smoothing, clip_norm
+        self._gradient = Gradient(network)
+        self.micro_batch_bound: int | None = None
+        """Padded pieces of a micro-batch that memory has room for, once it had no room for more."""
+
+    def __call__(self, update: Update, *, calls: bool = False) -> StepResult:
+        """Makes the update's gradient and, where it is finite, lets the optimizer use it.
+
+        All workers take part, those without a share too; where one `calls`, all of them hear it. Raises UserError, on
+        all of them, where one has not the memory for an example by itself.
+        """
+        mistake = self._accumulate(update)
+        self._gradient.sums[_CALLS] += float(calls)
+        self._gradient.sums[_MISTAKES] += float(mistake is not None)
+        self._gradient.all_reduce()
+        found = torch.cat((self._gradient.sums, self._gradient.norm()[None])).tolist()  # the step's one wait
+        if found[_MISTAKES]:
+            raise UserError(_first(mistake))
+        loss, nll, grad_norm = (found[place] / update.tokens for place in (_LOSS, _NLL, -1))
+        finite = math.isfinite(loss) and math.isfinite(grad_norm)
+        if finite:
+            self._gradient.scale(min(1.0, self._clip_norm / max(grad_norm, 1e-12)) / update.tokens)
+            self._optimizer.step()
+        calls_heard, halvings = round(found[_CALLS]), round(found[_HALVINGS])
+        return StepResult(loss, nll, grad_norm, skipped=not finite, calls=calls_heard, halvings=halvings)
+
+    def _accumulate(self, update: Update) -> str | None:
+        """Adds up this worker's gradient and sums; returns why it could not, if it could not.
+
+        Where memory runs out it begins again with smaller micro-batches, so that nothing is added twice.
+        """
+        halvings = 0
+        self._gradient.zero()
+        while (batch := self._first_without_room(update)) is not None:
+            self._gradient.zero()
+            if len(batch.examples) == 1:
+                return _too_large(batch)
+            self.micro_batch_bound = batch.padded_tokens // 2
+            halvings += 1
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        self._gradient.sums[_HALVINGS] += halvings
+        return None
+
+    def _first_without_room(self, update: Update) -> Batch | None:
+        """Adds micro-batches, up to the first that memory had no room for."""
+        for batch in update.micro_batches:
+            for part in batch.cut(self.micro_batch_bound):
+                if not self._add(part, update.number):
+                    return part
+        return None
+
+    def _add(self, batch: Batch, number: int) -> bool:
+        """Adds a micro-batch's gradient and sums; False where memory had no room for it."""
+        key = DropoutKey(self._seed, number, batch.examples)
+        try:
+            found = self._network(batch.src, batch.tgt, key, self._label_smoothing)
+            found.loss.backward()
+        except (RuntimeError, MemoryError) as fault:
+            if is_out_of_memory(fault):
+                return False
+            raise
+        self._gradient.sums[_LOSS] += found.loss.detach()
+        self._gradient.sums[_NLL] += found.nll
+        return True
 
 
-def _accumulate(model: DistributedDataParallel, update: Update, seed: int, label_smoothing: float) -> Tensor:
-    """Adds up this worker's gradient, all-reduced with the last micro-batch; returns its sums of loss and nll."""
-    shares = [(batch, 1.0) for batch in update.micro_batches] or [(update.stand_in, 0.0)]
-    sums = []
-    for index, (batch, weight) in enumerate(shares):
-        # DDP decides in the forward pass whether the backward pass will all-reduce.
-        with contextlib.nullcontext() if index == len(shares) - 1 else model.no_sync():
-            key = DropoutKey(seed, update.number, batch.examples)
-            found = model(batch.src, batch.tgt, key, label_smoothing)
-            (weight * found.loss).backward()
-        sums.append(weight * torch.stack((found.loss.detach(), found.nll)))
-    return torch.stack(sums).sum(dim=0)
+def _too_large(batch: Batch) -> str:
+    return (
+        f"training example {int(batch.examples[0])}, of {int(batch.src.lengths[0])} source and "
+        f"{int(batch.tgt.lengths[0])} target pieces, does not fit into memory even alone; lower "
+        "data.max_src_pieces, or set resources.segment_length."
+    )
+
+
+def _first(mistake: str | None) -> str:
+    """The first worker's mistake, on every worker."""
+    mistakes: list[str | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(mistakes, mistake)
+    return next(found for found in mistakes if found is not None)
