@@ -31,7 +31,7 @@ training:
   batch_tokens: 512
   learning_rate: {{peak: 0.01, warmup_steps: 10}}
   validate_every: 50
-  checkpoint_every: 20
+checkpoints: {{every: 20}}
 resources: {{workers: 2}}
 wandb: {{mode: offline}}
 """

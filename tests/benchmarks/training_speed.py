@@ -58,7 +58,7 @@ def platform(config: RunConfig) -> float:
     folder = Path(config.folder)
     shutil.rmtree(folder, ignore_errors=True)
     settings = [f"name={config.name}", f"training.steps={config.training.steps}"]
-    settings += [f"training.{key}={10**6}" for key in ("validate_every", "checkpoint_every")]
+    settings += [f"training.validate_every={10**6}", f"checkpoints.every={10**6}"]
     command = [sys.executable, "-m", "recurray.jobs", "train", "demo", *settings]
     subprocess.run(command, check=True, capture_output=True)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -21,7 +21,7 @@ DEADLINE_SECONDS = 240
 
 
 def train_command(recipe: Path, name: str) -> list[str]:
-    settings = [f"name={name}", f"training.steps={STEPS}", "training.checkpoint_every=20", "training.validate_every=40"]
+    settings = [f"name={name}", f"training.steps={STEPS}", "checkpoints.every=20", "training.validate_every=40"]
     return [sys.executable, "-m", "recurray.jobs", "train", str(recipe), *settings]
 
 

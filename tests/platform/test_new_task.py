@@ -40,7 +40,7 @@ training:
   batch_tokens: 96
   learning_rate: {{peak: 0.02, warmup_steps: 5}}
   validate_every: 20
-  checkpoint_every: 15
+checkpoints: {{every: 15}}
 resources: {{workers: 1}}
 wandb: {{mode: offline}}
 """

@@ -5,7 +5,7 @@ import torch
 
 from recurray.models import Padded, Seq2Seq
 from recurray.platform.config.model import ModelConfig
-from recurray.platform.config.tree import ScheduleConfig
+from recurray.platform.config.training import ScheduleConfig
 from recurray.platform.data.batches import Batch
 from recurray.platform.network import build_seq2seq
 from recurray.platform.training.schedule import learning_rate

@@ -48,7 +48,7 @@ def launch(config: RunConfig, prepared: Prepared, folder: Path) -> Ending:
         run_config=TrainRunConfig(
             name=CHECKPOINTS,
             storage_path=str(folder.absolute()),
-            checkpoint_config=CheckpointConfig(num_to_keep=config.training.keep_checkpoints),
+            checkpoint_config=CheckpointConfig(num_to_keep=config.checkpoints.keep_last),
             failure_config=FailureConfig(max_failures=resources.max_failures),
             logging_config=LoggingConfig(log_level="ERROR"),
         ),

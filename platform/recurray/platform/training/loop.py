@@ -102,7 +102,7 @@ class TrainingLoop:
         if validates or step % training.log_every == 0:
             row = self._row(update, result) | self._speed.figures()
             self._log(row, self._validate() if validates else None)
-        if saves or last or step % training.checkpoint_every == 0:
+        if saves or last or step % self._config.checkpoints.every == 0:
             ray.get(self._sent)  # so that no checkpoint is ahead of the log
             self._sent.clear()
             report_checkpoint(self._network, self._optimizer, self._progress, waits=saves)

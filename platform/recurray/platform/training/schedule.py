@@ -2,7 +2,7 @@
 
 import math
 
-from recurray.platform.config.tree import ScheduleConfig
+from recurray.platform.config.training import ScheduleConfig
 
 
 def learning_rate(step: int, steps: int, config: ScheduleConfig) -> float:
