@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from recurray.models.blocks.recurrent import Bidirectional
 from recurray.models.cells.lstm import LSTM
+from recurray.models.dropout import HashedDropout
 from recurray.models.padded import Padded
 from recurray.models.registry import CELLS
 
@@ -77,7 +78,7 @@ def cell_against_bare_lstm(batch: Padded, rounds: int) -> None:
 
 def bidirectional_against_packed(batch: Padded, rounds: int) -> None:
     """Reversing by length against packing, on the same padded batch."""
-    layer = Bidirectional(LSTM, UNITS, UNITS).to(batch.values.device)
+    layer = Bidirectional(LSTM, UNITS, UNITS, HashedDropout(0.0, "")).to(batch.values.device)
     twin = nn.LSTM(UNITS, UNITS, batch_first=True, bidirectional=True).to(batch.values.device)
     lengths = batch.lengths.cpu()
 

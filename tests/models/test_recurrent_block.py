@@ -7,6 +7,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from recurray.models.blocks.recurrent import Bidirectional
 from recurray.models.cells.cell import Cell
+from recurray.models.dropout import HashedDropout
 from recurray.models.padded import Padded
 from recurray.models.registry import CELLS
 
@@ -17,7 +18,7 @@ EVERY_CELL = pytest.mark.parametrize("cell", [CELLS[name] for name in ("lstm", "
 
 def layer_of(cell: type[Cell]) -> Bidirectional:
     torch.manual_seed(1)
-    return Bidirectional(cell, INPUT, HIDDEN).double()
+    return Bidirectional(cell, INPUT, HIDDEN, HashedDropout(0.0, "")).double()
 
 
 def gradients(loss: Tensor, *of: Tensor) -> tuple[Tensor, ...]:

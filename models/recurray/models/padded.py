@@ -25,6 +25,17 @@ class Padded:
         positions = torch.arange(self.values.shape[1], device=self.lengths.device)
         return positions < self.lengths[:, None]
 
+    @property
+    def positions_bt(self) -> Tensor:
+        """(B, T) int64: each position."""
+        return torch.arange(self.values.shape[1], device=self.lengths.device).expand(len(self.lengths), -1)
+
+    @property
+    def mirrored_bt(self) -> Tensor:
+        """(B, T) int64: the positions of each sequence reversed by its own length, those of padding where they are."""
+        positions_bt = self.positions_bt
+        return torch.where(self.mask_bt, self.lengths[:, None] - 1 - positions_bt, positions_bt)
+
     def with_values(self, values: Tensor) -> "Padded":
         """Other values, (B, T, …), of the same lengths."""
         return Padded(values, self.lengths)
@@ -36,9 +47,7 @@ class Padded:
     def reversed(self) -> "Padded":
         """Each sequence reversed by its own length, padding left where it is; `values` is (B, T, D)."""
         batch, time = self.values.shape[:2]
-        positions = torch.arange(time, device=self.lengths.device)
-        mirrored_bt = torch.where(self.mask_bt, self.lengths[:, None] - 1 - positions, positions)
-        rows = (mirrored_bt + time * torch.arange(batch, device=self.lengths.device)[:, None]).flatten()
+        rows = (self.mirrored_bt + time * torch.arange(batch, device=self.lengths.device)[:, None]).flatten()
         return self.with_values(_permute_rows(self.values.flatten(0, 1), rows).view_as(self.values))
 
     def mean(self) -> Tensor:

@@ -45,17 +45,17 @@ class SelfAttention(HeadProjections):
 
     def __init__(self, dim: int, heads: int, rotary: bool, window: int | None) -> None:
         super().__init__(dim, heads, rotary)
-        self._window = window
+        self.window = window
 
-    def forward(self, states: Padded) -> Tensor:
-        """What each state finds, (B, T, D); of no meaning at padding."""
-        positions = torch.arange(states.values.shape[1], device=states.values.device)
+    def forward(self, states: Padded, first: int = 0) -> Tensor:
+        """What each state finds, (B, T, D); of no meaning at padding. The states begin at the position `first`."""
+        positions = torch.arange(first, first + states.values.shape[1], device=states.values.device)
         query, key, value = self.split(states.values, positions)
-        if self._window is None or self._window >= query.shape[2]:
+        if self.window is None or self.window >= query.shape[2]:
             hidden_bt = hidden_scores(states.mask_bt, query.dtype)
             found = scaled_dot_product_attention(query, key, value, attn_mask=hidden_bt[:, None, None, :])
         else:
-            found = _windowed(query, key, value, states.mask_bt, self._window)
+            found = _windowed(query, key, value, states.mask_bt, self.window)
         return self.join(found)
 
 

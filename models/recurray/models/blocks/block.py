@@ -6,6 +6,7 @@ from torch import nn
 
 from recurray.models.dropout import DropoutKey
 from recurray.models.padded import Padded
+from recurray.models.segments import Segments
 
 
 class Block(nn.Module):
@@ -19,7 +20,16 @@ class Block(nn.Module):
     """Units of the states that it gives."""
     factor: int = 1
     """Positions that one of its states stands for: T' = ⌈T / factor⌉."""
+    segments: Segments | None = None
+    """How it cuts long inputs, if it is to and can: to save memory, or to truncate the gradient of a recurrence."""
 
     @abstractmethod
     def forward(self, states: Padded, key: DropoutKey | None) -> Padded:
         """The block's states; a block that subsamples gives shorter lengths."""
+
+
+def cut_into_segments(network: nn.Module, segments: Segments | None) -> None:
+    """Lets all blocks of a network that can run long inputs in segments, or whole again."""
+    for module in network.modules():
+        if isinstance(module, Block):
+            module.segments = segments

@@ -1,5 +1,6 @@
 """Transformer encoder blocks."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from recurray.models.blocks.block import Block
 from recurray.models.dropout import DropoutKey, HashedDropout
 from recurray.models.padded import Padded
 from recurray.models.positions import sinusoids
+from recurray.models.segments import Piece, Segments, State, run_pieces
 
 
 class FeedForward(nn.Module):
@@ -43,8 +45,37 @@ class _Layer(nn.Module):
         self.feed_forward = FeedForward(dim, inner_dim)
         self.feed_forward_dropout = HashedDropout(dropout, f"{place}.feed_forward")
 
-    def forward(self, states: Padded, key: DropoutKey | None) -> Padded:
-        found_btd = self.attention(states.with_values(self.attention_norm(states.values)))
+    def forward(self, states: Padded, key: DropoutKey | None, segments: Segments | None) -> Padded:
+        if segments is not None and segments.cuts(states.values.shape[1]):
+            pieces = list(self._pieces(states, key, segments))
+            parameters = list(self.parameters())
+            return states.with_values(run_pieces(pieces, states.values, states.values.shape[2], parameters))
+        return self._run(states, key, 0)
+
+    def _pieces(self, states: Padded, key: DropoutKey | None, segments: Segments) -> Iterator[Piece]:
+        """A window's layer in segments, each with what its window sees around it; any other in one piece."""
+        time, window = states.values.shape[1], self.attention.window
+        length = time if window is None else segments.length
+        for begin in range(0, time, length):
+            end = min(begin + length, time)
+            first, last = max(begin - (window or 0), 0), min(end + (window or 0), time)
+            lengths = (states.lengths - first).clamp(0, last - first)
+
+            def run(
+                values_btd: Tensor,
+                state: State,
+                first: int = first,
+                own: slice = slice(begin - first, end - first),
+                lengths: Tensor = lengths,
+            ) -> tuple[Tensor, State]:
+                return self._run(Padded(values_btd, lengths), key, first).values[:, own], state
+
+            positions_bt = states.positions_bt
+            yield Piece(positions_bt[:, first:last], positions_bt[:, begin:end], slice(None), run, start=())
+
+    def _run(self, states: Padded, key: DropoutKey | None, first: int) -> Padded:
+        """The states, which begin at the position `first`, after the layer."""
+        found_btd = self.attention(states.with_values(self.attention_norm(states.values)), first)
         values_btd = states.values + self.attention_dropout(found_btd, key)
         found_btd = self.feed_forward(self.feed_forward_norm(values_btd))
         return states.with_values(values_btd + self.feed_forward_dropout(found_btd, key))
@@ -87,5 +118,5 @@ class TransformerBlock(Block):
             values_btd = values_btd + sinusoids(positions, values_btd.shape[2]).to(values_btd.dtype)
         states = states.with_values(self.input_dropout(values_btd, key))
         for layer in self.layers:
-            states = layer(states, key)
+            states = layer(states, key, self.segments)
         return states.with_values(self.norm(states.values)).zeroed()

@@ -86,6 +86,9 @@ class ResourcesConfig(Section):
     """One GPU a worker."""
     micro_batch_tokens: PositiveInt = 8192
     """Padded pieces, source and target together, that go through the model at once on one worker."""
+    segment_length: PositiveInt | None = None
+    """Source positions after which the encoder's layers are cut for the backward pass, if set: they keep one such
+    segment's inner activations in memory, and compute all of them twice."""
     max_failures: Annotated[int, Field(ge=-1)] = 10
     """Failures of workers after which the run is given up; -1 is never."""
 
