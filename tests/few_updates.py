@@ -9,6 +9,7 @@ from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import prepare
 from recurray.platform.training.feed import Feed
 from recurray.platform.training.loop import build_network
+from recurray.platform.training.optimization import build_optimizer, set_learning_rate
 from recurray.platform.training.schedule import learning_rate
 from recurray.platform.training.step import TrainStep
 
@@ -24,7 +25,7 @@ def train_in_process(config: RunConfig, updates: int) -> Trained:
     """Prepares the data and trains on all of it, as the only worker of the `process_group`."""
     prepared, training = prepare(config), config.training
     network = build_network(config, prepared)
-    optimizer = torch.optim.Adam(network.parameters(), betas=training.adam_betas)
+    optimizer = build_optimizer(network.parameters(), training.optimizer)
     train_step = TrainStep(
         network,
         optimizer,
@@ -35,7 +36,7 @@ def train_in_process(config: RunConfig, updates: int) -> Trained:
     feed = Feed(prepared.train, config, rank=0, workers=1, device=torch.device("cpu"))
     losses = []
     for update, _ in feed.updates(1, updates):
-        optimizer.param_groups[0]["lr"] = learning_rate(update.number, training.steps, training.learning_rate)
+        set_learning_rate(optimizer, learning_rate(update.number, training.steps, training.learning_rate))
         result = train_step(update)
         losses.append(result.loss)
     return Trained(network.eval(), losses)

@@ -29,22 +29,25 @@ def known_name(subject: str, names: Callable[[], Iterable[str]]) -> Callable[[st
     return check
 
 
-def by_kind(subject: str, options: Callable[[], Mapping[str, type[Section]]]) -> Callable[[Any], Any]:
-    """A validator that reads a mapping as the section that its key `kind` stands for.
+def by_kind(
+    subject: str, options: Callable[[], Mapping[str, type[Section]]], *, key: str = "kind", default: str | None = None
+) -> Callable[[Any], Any]:
+    """A validator that reads a mapping as the section that its kind, the value of `key`, stands for.
 
     `options` gives the section of each kind; it is asked when a configuration is read, so kinds may be added before.
+    A mapping without a kind is of the `default` one, if there is one.
     """
 
     def read(value: Any) -> Any:
-        if not isinstance(value, Mapping) or "kind" not in value:
+        if not isinstance(value, Mapping) or (default is None and key not in value):
             return value  # the field's own type says what is wrong with it
         known = options()
-        kind = str(value["kind"])
+        kind = str(value.get(key, default))
         if kind not in known:
             raise unknown_name(subject, kind, known)
-        for key in value:
-            if key not in known[kind].model_fields:
-                raise unknown_name("key", str(key), known[kind].model_fields, f" in the {subject} {kind}")
+        for name in value:
+            if name not in known[kind].model_fields:
+                raise unknown_name("key", str(name), known[kind].model_fields, f" in the {subject} {kind}")
         return known[kind].model_validate(value)
 
     return read

@@ -31,6 +31,7 @@ SECTIONS: dict[str, tuple[Plot, ...]] = {
         Plot("Learning rate", "per update", ("learning_rate",)),
         Plot("Gradient norm before clipping", "norm of the mean gradient", ("grad_norm",)),
         Plot("Skipped updates", "count so far", ("skipped_steps",)),
+        Plot("Loss spikes", "1 where the loss lies far above the recent ones", ("loss_spike",)),
     ),
     "Speed": (
         Plot("Throughput", "target pieces a second", ("tokens_per_second",)),

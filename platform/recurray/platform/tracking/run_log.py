@@ -1,4 +1,4 @@
-"""The run's log: one actor beside the driver that owns `metrics.jsonl`, `samples.jsonl` and the W&B run.
+"""The run's log: one actor beside the driver that owns `metrics.jsonl`, its like, and the W&B run.
 
 Rank 0 sends it rows without waiting. It survives workers, so that one W&B run sees the whole training, and a row for
 a step that is already there is passed over: steps repeated after a kill come out the same, and are logged once.
@@ -14,7 +14,7 @@ import ray
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.tracking.wandb_run import WandbRun
 
-METRICS_FILE, SAMPLES_FILE = "metrics.jsonl", "samples.jsonl"
+METRICS_FILE, SAMPLES_FILE, SKIPPED_FILE = "metrics.jsonl", "samples.jsonl", "skipped.jsonl"
 
 Row = dict[str, Any]
 
@@ -24,9 +24,12 @@ class RunLog:
 
     def __init__(self, folder: Path, config: RunConfig) -> None:
         self._metrics, self._samples = folder / METRICS_FILE, folder / SAMPLES_FILE
+        self._skipped = folder / SKIPPED_FILE
         rows = _keep_whole_rows(self._metrics)
         samples = _keep_whole_rows(self._samples)
+        skipped = _keep_whole_rows(self._skipped)
         self._last_step = rows[-1]["step"] if rows else 0
+        self._last_skipped = skipped[-1]["step"] if skipped else 0
         self._stop = False
         self._began = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
         self._wandb = None if config.wandb.mode == "disabled" else WandbRun(folder, config)
@@ -44,6 +47,13 @@ class RunLog:
         _append(self._metrics, [row])
         self._last_step = row["step"]
         self._send(row, samples)
+
+    @ray.method
+    def log_skipped(self, update: Row) -> None:
+        """Appends an update that was skipped, with its `step` and its examples, unless it is there already."""
+        if update["step"] > self._last_skipped:
+            _append(self._skipped, [update])
+            self._last_skipped = update["step"]
 
     def _send(self, row: Row, samples: list[Row]) -> None:
         if self._wandb is not None:

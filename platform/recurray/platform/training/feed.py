@@ -4,7 +4,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.batches import make_batch
@@ -34,6 +36,14 @@ class Feed:
         """The epoch of update `number`; both count from 1."""
         return (number - 1) // self._plan.steps_per_epoch + 1
 
+    def examples_of(self, number: int) -> NDArray[np.int64]:
+        """The numbers of all examples of an update, over all workers."""
+        epoch, index = divmod(number - 1, self._plan.steps_per_epoch)
+        planned = self._epoch  # the thread that builds ahead may be an epoch further
+        if planned is None or planned[0] != epoch:
+            planned = self._epoch = (epoch, self._plan.epoch(epoch))
+        return planned[1].step(index)
+
     def updates(self, first: int, last: int) -> Iterator[tuple[Update, float]]:
         """Updates `first` to `last`, each with the seconds that were waited for it."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="feed") as builder:
@@ -47,10 +57,7 @@ class Feed:
                 yield update, waited
 
     def _build(self, number: int) -> Update:
-        epoch, index = divmod(number - 1, self._plan.steps_per_epoch)
-        if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = (epoch, self._plan.epoch(epoch))
-        examples = self._epoch[1].step(index)
+        examples = self.examples_of(number)
         src_lengths, tgt_lengths = self._store.src.lengths, self._store.tgt.lengths
         shares = deal(
             examples,
