@@ -20,16 +20,15 @@ KILL_AT = 47  # in the middle of an epoch, seven steps after a checkpoint
 DEADLINE_SECONDS = 240
 
 
-def train_command(recipe: Path, name: str) -> list[str]:
-    settings = [f"name={name}", f"training.steps={STEPS}", "checkpoints.every=20", "training.validate_every=40"]
-    return [sys.executable, "-m", "recurray.jobs", "train", str(recipe), *settings]
-
-
-def start(recipe: Path, name: str, folder: Path) -> "subprocess.Popen[str]":
-    """The training as a process group of its own, with its own embedded Ray."""
+def start(
+    recipe: Path, name: str, folder: Path, *settings: str, steps: int = STEPS, address: str | None = None
+) -> "subprocess.Popen[str]":
+    """The training as a process group of its own, on the cluster at an address or with its own embedded Ray."""
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    environment |= {"RAY_ADDRESS": address} if address else {}
+    rhythm = [f"training.steps={steps}", "checkpoints.every=20", "training.validate_every=40"]
     return subprocess.Popen(
-        train_command(recipe, name),
+        [sys.executable, "-m", "recurray.jobs", "train", str(recipe), f"name={name}", *rhythm, *settings],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -82,13 +81,13 @@ def training_worker(driver: int) -> int:
     raise AssertionError("no worker found")
 
 
-def assert_same_run(broken: Path, unbroken: Path) -> None:
+def assert_same_run(broken: Path, unbroken: Path, steps: int = STEPS) -> None:
     """Each step once, in the file and in W&B, and every figure that the data decides as in the unbroken run."""
-    assert [row["step"] for row in rows(broken)] == list(range(1, STEPS + 1))
-    assert [row["step"] for row in logged_rows(broken)] == list(range(1, STEPS + 1))
+    assert [row["step"] for row in rows(broken)] == list(range(1, steps + 1))
+    assert [row["step"] for row in logged_rows(broken)] == list(range(1, steps + 1))
     pairs = list(zip(rows(broken), rows(unbroken), strict=True))
     difference = max(abs(one["loss"] - other["loss"]) / other["loss"] for one, other in pairs)
-    print(f"largest relative difference of the loss over {STEPS} steps: {difference:.1e}")
+    print(f"largest relative difference of the loss over {steps} steps: {difference:.1e}")
     assert difference < 1e-6
     assert [one["tokens"] for one, _ in pairs] == [other["tokens"] for _, other in pairs]
     assert rows(broken)[-1]["dev/bleu"] == pytest.approx(rows(unbroken)[-1]["dev/bleu"])

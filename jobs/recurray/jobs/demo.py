@@ -83,7 +83,7 @@ def _run_over_test(config: RunConfig, folder: Path) -> None:
         test / "source.txt",
         test / "hypotheses.txt",
         load_config(model).search,
-        resources.workers,
+        resources.most_workers,
         resources.threads,
     )
 

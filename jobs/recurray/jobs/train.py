@@ -64,7 +64,7 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
         print(f"start: {line}")
     resources = config.resources
     with (
-        ray_session(resources.workers * resources.threads, resources.workers if resources.gpu else 0),
+        ray_session(resources.fewest_workers * resources.threads, resources.fewest_workers if resources.gpu else 0),
         training_progress(folder, config.training.steps),
     ):
         ending = launch(config, prepared, folder)

@@ -112,6 +112,8 @@ class TrainingConfig(Section):
     """Word vectors, in the text format of word2vec and fastText, to start the source embeddings from."""
     tgt_vectors: str | None = None
     """The same for the target embeddings."""
+    truncation: PositiveInt | None = None
+    """Source positions after which no gradient flows back through the encoder's recurrences, if set."""
     label_smoothing: Share = 0.1
     """Share of the target's probability that is spread over the vocabulary."""
     optimizer: AnyOptimizer = AdamConfig()

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from recurray.platform.config.checkpoints import CheckpointsConfig
 from recurray.platform.config.extensions import load_extensions_of
@@ -75,11 +76,20 @@ class SearchConfig(Section):
     """And at most this many pieces, whatever its source, if set."""
 
 
+def _rising(workers: tuple[int, int]) -> tuple[int, int]:
+    if workers[0] > workers[1]:
+        raise PydanticCustomError("workers", "the fewest workers come first, as in [2, 8]")
+    return workers
+
+
+WorkerRange = Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(_rising)]
+
+
 class ResourcesConfig(Section):
     """What the run is computed on. Nothing here changes an update, so all of it may differ when a run goes on."""
 
-    workers: PositiveInt = 2
-    """Ray Train workers."""
+    workers: PositiveInt | WorkerRange = 2
+    """Ray Train workers; `[2, 8]` for as many as the cluster has room for, which may come and go."""
     threads: PositiveInt = 1
     """CPU threads a worker."""
     gpu: bool = False
@@ -91,6 +101,16 @@ class ResourcesConfig(Section):
     segment's inner activations in memory, and compute all of them twice."""
     max_failures: Annotated[int, Field(ge=-1)] = 10
     """Failures of workers after which the run is given up; -1 is never."""
+
+    @property
+    def fewest_workers(self) -> int:
+        """The workers without which nothing can be done."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def most_workers(self) -> int:
+        """The workers beyond which no more are wanted."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
 
 
 class WandbConfig(Section):

@@ -63,6 +63,15 @@ def _describe(row: dict[str, Any]) -> str:
     return f"epoch {row['epoch']}  loss {loss}  {row['tokens_per_second']:,.0f} tokens/s"
 
 
+def _notices(rows: list[dict[str, Any]]) -> list[str]:
+    """What happened in these steps that is out of the ordinary."""
+    return [
+        f"step {row['step']}: out of memory; micro-batches halved, the update is the same"
+        for row in rows
+        if row["memory_halvings"]
+    ]
+
+
 def _describe_validation(row: dict[str, Any]) -> str:
     scores = "".join(f"  {name} {row[f'dev/{name}']:.1f}" for name in dev_scores(row))
     return f"dev loss {row['dev/loss']:.3f}{scores}"
@@ -85,6 +94,8 @@ class _Live:
         self._validation = ""
 
     def show(self, rows: list[dict[str, Any]]) -> None:
+        for notice in _notices(rows):
+            self.progress.console.print(notice, highlight=False)
         for row in rows:
             if "dev/loss" in row:
                 self._validation = "  " + _describe_validation(row)
@@ -103,6 +114,8 @@ class _Plain:
         self._next = time.monotonic()
 
     def show(self, rows: list[dict[str, Any]]) -> None:
+        for notice in _notices(rows):
+            self._console.print(notice, highlight=False, soft_wrap=True)
         for row in rows:
             if "dev/loss" in row:
                 self._print(row, "  " + _describe_validation(row))

@@ -20,6 +20,8 @@ from recurray.platform.training.loop import Ending, TrainingLoop
 from recurray.platform.training.signals import in_a_thread, stops_on_signals
 
 CHECKPOINTS = "checkpoints"
+RESIZE_SECONDS = 10.0
+"""Seconds from one look for more or fewer workers to the next, where their number may change."""
 
 
 def launch(config: RunConfig, prepared: Prepared, folder: Path) -> Ending:
@@ -42,6 +44,7 @@ def launch(config: RunConfig, prepared: Prepared, folder: Path) -> Ending:
         },
         scaling_config=ScalingConfig(
             num_workers=resources.workers,
+            elastic_resize_monitor_interval_s=RESIZE_SECONDS,
             use_gpu=resources.gpu,
             resources_per_worker={"CPU": resources.threads, **({"GPU": 1} if resources.gpu else {})},
         ),

@@ -12,6 +12,8 @@ import torch.distributed as dist
 from ray.actor import ActorProxy
 from torch import nn
 
+from recurray.models.blocks.block import cut_into_segments
+from recurray.models.segments import Segments
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
 from recurray.platform.errors import UserError
@@ -158,6 +160,8 @@ class TrainingLoop:
             "clipped": int(result.grad_norm > self._config.training.clip_norm),
             "tokens": update.tokens,
             "padding_share": round(update.padding_share, 4),
+            "workers": dist.get_world_size(),
+            "memory_halvings": result.halvings,
             "skipped_steps": self._progress.skipped,
         }
         if self._prepared.task.has_perplexity:
@@ -186,9 +190,14 @@ def build_network(config: RunConfig, prepared: Prepared) -> nn.Module:
     """The run's network with its initial weights, the same on every worker; UserError where its shape is impossible."""
     torch.manual_seed(config.seed)  # nothing else draws from it
     try:
-        return prepared.task.build_network(config.model, prepared.codec)
+        network = prepared.task.build_network(config.model, prepared.codec)
     except ValueError as misfit:
         raise UserError(f"model: {misfit}.") from None
+    truncation = config.training.truncation
+    length = config.resources.segment_length or truncation
+    if length is not None:
+        cut_into_segments(network, Segments(length, truncation))
+    return network
 
 
 class _Speed:

@@ -2,7 +2,7 @@
 
 import torch
 
-_SIGNS = ("can't allocate memory", "bad_alloc", "out of memory", "could not create a memory object")
+_SIGNS = ("can't allocate memory", "bad_alloc", "out of memory")
 
 
 def is_out_of_memory(fault: BaseException) -> bool:
