@@ -7,11 +7,7 @@ from torch import nn
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import prepare
-from recurray.platform.training.feed import Feed
-from recurray.platform.training.loop import build_network
-from recurray.platform.training.optimization import build_optimizer, set_learning_rate
-from recurray.platform.training.schedule import learning_rate
-from recurray.platform.training.step import TrainStep
+from recurray.platform.training.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -23,20 +19,7 @@ class Trained:
 
 def train_in_process(config: RunConfig, updates: int) -> Trained:
     """Prepares the data and trains on all of it, as the only worker of the `process_group`."""
-    prepared, training = prepare(config), config.training
-    network = build_network(config, prepared)
-    optimizer = build_optimizer(network.parameters(), training.optimizer)
-    train_step = TrainStep(
-        network,
-        optimizer,
-        seed=config.seed,
-        label_smoothing=training.label_smoothing,
-        clip_norm=training.clip_norm,
-    )
-    feed = Feed(prepared.train, config, rank=0, workers=1, device=torch.device("cpu"))
-    losses = []
-    for update, _ in feed.updates(1, updates):
-        set_learning_rate(optimizer, learning_rate(update.number, training.steps, training.learning_rate))
-        result = train_step(update)
-        losses.append(result.loss)
-    return Trained(network.eval(), losses)
+    learner = Learner(config, prepare(config), torch.device("cpu"))
+    learner.begin(None)
+    losses = [learner.learn(update).result.loss for update, _ in learner.updates(updates)]
+    return Trained(learner.network.eval(), losses)

@@ -27,7 +27,7 @@ from recurray.platform.data.preparing import prepare
 from recurray.platform.errors import UserError
 from recurray.platform.network import build_seq2seq
 from recurray.platform.training.average import MovingAverage, mean_of
-from recurray.platform.training.checkpoint import Progress
+from recurray.platform.training.learner import Progress
 from recurray.platform.training.optimization import build_optimizer, set_learning_rate
 from recurray.platform.training.schedule import after_validation, learning_rate
 from recurray.platform.training.spikes import FEWEST, RECENT, is_spike, with_loss
@@ -166,9 +166,9 @@ def test_a_schedule_falls_as_its_decay_says() -> None:
     assert set(rates({"decay": "constant"})[10:]) == set(rates({"decay": "plateau"})[10:]) == {0.1}
 
 
-def plateau_rates(figures: list[float], progress: Progress, done: int) -> list[float]:
+def plateau_rates(figures: list[float], progress: Progress, done: int = 0, warmup_steps: int = 0) -> list[float]:
     """The rate after each of the figures of validations that are 10 steps apart, `done` of them done before."""
-    schedule = {"peak": 1.0, "warmup_steps": 15, "decay": "plateau", "factor": 0.5, "patience": 2}
+    schedule = {"peak": 1.0, "warmup_steps": warmup_steps, "decay": "plateau", "factor": 0.5, "patience": 2}
     config = section(learning_rate=schedule).learning_rate
     found = []
     for number, figure in enumerate(figures, done + 1):
@@ -183,23 +183,23 @@ def plateau_rates(figures: list[float], progress: Progress, done: int) -> list[f
 
 def test_a_plateau_lowers_the_rate_after_so_many_validations_without_a_new_best() -> None:
     figures = [5.0, 4.0, 4.0, 4.0, 4.0, 6.0, 5.0, 7.0, 5.0, 7.0, 6.0, 6.0]
-    # The first validation is within the warm-up. An equal figure is no better, and a best one starts the count again.
-    expected = [11 / 15, 1.0, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25, 0.125, 0.125, 0.0625]
-    assert plateau_rates(figures, Progress(), 0) == expected
+    # An equal figure is no better, and a best one starts the count again.
+    expected = [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25, 0.125, 0.125, 0.0625]
+    assert plateau_rates(figures, Progress()) == expected
 
 
 def test_a_validation_within_the_warm_up_does_not_count_as_stalled() -> None:
-    assert plateau_rates([5.0, 4.0, 6.0], Progress(), 0) == [11 / 15, 1.0, 1.0]
+    assert plateau_rates([5.0, 4.0, 4.0, 4.0, 4.0], Progress(), warmup_steps=30)[2:] == [1.0, 1.0, 0.5]
 
 
 def test_a_plateau_broken_after_any_validation_goes_on_as_if_it_had_not_been() -> None:
     draw = random.Random(4)
     figures = [draw.choice([1.0, 2.0, 3.0, 4.0]) for _ in range(30)]
-    whole = plateau_rates(figures, Progress(), 0)
+    whole = plateau_rates(figures, Progress())
     assert len(set(whole)) > 5
     for cut in range(31):
         progress = Progress()
-        first = plateau_rates(figures[:cut], progress, 0)
+        first = plateau_rates(figures[:cut], progress)
         kept = Progress(**json.loads(json.dumps(asdict(progress))))
         assert first + plateau_rates(figures[cut:], kept, cut) == whole
 
@@ -270,6 +270,10 @@ def test_a_loss_far_above_the_recent_ones_is_a_spike_and_noise_is_none() -> None
     losses[300] -= 3.0
     losses[400] = math.nan
     assert spikes(losses) == [200, 203]
+
+
+def test_a_loss_that_is_not_finite_is_not_what_others_are_compared_with() -> None:
+    assert with_loss(math.nan, [1.0]) == with_loss(math.inf, [1.0]) == [1.0]
 
 
 def test_the_first_losses_are_compared_with_nothing() -> None:
