@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from recurray.platform.data.preparing import prepare
 from recurray.platform.errors import UserError
 from recurray.platform.network import build_seq2seq
 from recurray.platform.training.average import MovingAverage, mean_of
-from recurray.platform.training.learner import Progress
+from recurray.platform.training.learner import Learned, Learner, Progress
 from recurray.platform.training.optimization import build_optimizer, set_learning_rate
 from recurray.platform.training.schedule import after_validation, learning_rate
 from recurray.platform.training.spikes import FEWEST, RECENT, is_spike, with_loss
@@ -319,6 +320,68 @@ HARD_TO_RESUME = [
     "training.ema_decay=0.9",
     "training.learning_rate={peak: 0.05, warmup_steps: 10, decay: plateau, patience: 2}",
 ]
+
+
+@pytest.fixture
+def learner(
+    tiny_recipe: Path, workplace: Path, process_group: None, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[dict[str, Any] | None], Learner]:
+    """Makes a learner of HARD_TO_RESUME from its start, or from a state."""
+    monkeypatch.chdir(workplace)
+    config = load_config(tiny_recipe, HARD_TO_RESUME)
+
+    def make(state: dict[str, Any] | None) -> Learner:
+        learner = Learner(config, prepare(config), torch.device("cpu"))
+        learner.begin(state)
+        return learner
+
+    return make
+
+
+def learn(learner: Learner, last: int) -> list[Learned]:
+    """Takes updates up to `last`, each third of them validated, with nothing better found than at the first."""
+    found = []
+    for update, _ in learner.updates(last):
+        found.append(learner.learn(update))
+        if update.number % 3 == 0:
+            learner.judge(1.0)
+    return found
+
+
+def test_a_learner_made_anew_from_its_state_at_any_step_goes_on_bit_for_bit(
+    learner: Callable[[dict[str, Any] | None], Learner], tmp_path: Path
+) -> None:
+    unbroken = learner(None)
+    whole = []
+    for step in range(1, 25):
+        whole += learn(unbroken, step)
+        torch.save(unbroken.state(), tmp_path / f"{step}.pt")
+    assert len({learned.learning_rate for learned in whole[10:]}) > 2, "the plateau never lowered the rate"
+    for cut in (1, 9, 13, 17, 23):
+        broken = learner(torch.load(tmp_path / f"{cut}.pt", weights_only=True))
+        assert learn(broken, 24) == whole[cut:]
+        assert broken.progress == unbroken.progress
+        assert torch.equal(weights(broken.network), weights(unbroken.network))
+        assert torch.equal(weights(broken.judged), weights(unbroken.judged))
+
+
+def test_a_skipped_update_is_not_averaged_and_does_not_count_as_one(
+    learner: Callable[[dict[str, Any] | None], Learner],
+) -> None:
+    skipping = learner(None)
+    learn(skipping, 4)
+    average, embedding = weights(skipping.judged), next(skipping.network.parameters())
+    sound = embedding.detach().clone()
+    with torch.no_grad():
+        embedding.fill_(math.nan)
+    assert [learned.result.skipped for learned in learn(skipping, 5)] == [True]
+    assert torch.equal(weights(skipping.judged), average)
+    with torch.no_grad():
+        embedding.copy_(sound)
+    learn(skipping, 6)
+    decay = (1 + 5) / (10 + 5)  # of the fifth update that was not skipped
+    expected = decay * average + (1 - decay) * weights(skipping.network)
+    torch.testing.assert_close(weights(skipping.judged), expected, atol=1e-6, rtol=0)
 
 
 def stop_at(run: Path, step: int) -> None:
