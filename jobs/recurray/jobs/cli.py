@@ -19,6 +19,7 @@ COMMANDS = {
     "corpus": "make a corpus from packages that people already have",
     "prepare": "train the tokenizer and write the data as training reads it",
     "train": "train a model from a recipe on Ray, or go on with a run",
+    "verify": "run a recipe's first updates under many cuts and compare gradients and losses",
     "translate": "translate a file by batch job, or stdin to stdout",
     "summarize": "summarize a file by batch job, or stdin to stdout",
     "evaluate": "score translations with sacreBLEU, summaries with ROUGE",
@@ -30,7 +31,7 @@ COMMANDS = {
 }
 """Each command and what it does; command `NAME` is the module `recurray.jobs.NAME`."""
 
-WITH_ASSIGNMENTS = {"demo", "prepare", "train"}
+WITH_ASSIGNMENTS = {"demo", "prepare", "train", "verify"}
 """Commands that take a recipe and assignments; options may stand between the two."""
 
 
