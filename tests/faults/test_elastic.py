@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import ray
 from ray.cluster_utils import Cluster
-from tests.faults.test_kills import assert_same_run, finish, rows, start, wait_until
+from tests.faults.kills import assert_same_run, finish, rows, start, wait_until
 
 pytestmark = pytest.mark.slow
 

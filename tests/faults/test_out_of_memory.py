@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.faults.test_kills import DEADLINE_SECONDS, finish, rows, start
+from tests.faults.kills import DEADLINE_SECONDS, finish, rows, start
 
 pytestmark = pytest.mark.slow
 

@@ -71,7 +71,7 @@ def cuts_of(config: RunConfig, prepared: Prepared, steps: int) -> list[Cut]:
     """The cuts that a run is verified under, of a size that suits its examples."""
     lengths = prepared.train.src.lengths
     update = config.training.batch_tokens * (1 + float(lengths.sum()) / float(prepared.train.tgt.lengths.sum()))
-    several, segment = max(int(update / 6), 1), max(int(np.quantile(lengths, 0.9)) // 3, 1)
+    several, segment = max(int(update / 6), 1), max(int(np.quantile(lengths, 0.9)) // 8, 1)
     divided = [
         Cut(f"{workers} worker{'s' if workers > 1 else ''}, {name}", workers, tokens)
         for workers in (1, 2, 4)
