@@ -3,6 +3,7 @@
 import argparse
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a recipe's file, a run's config.yaml, or the name of a shipped recipe")
     parser.add_argument("assignments", nargs="*", metavar="key.path=value", help="values that replace the recipe's")
     parser.add_argument("--print-config", action="store_true", help="print the whole configuration and stop")
+    parser.add_argument("--plan", action="store_true", help="say what it will take, and stop")
     parser.add_argument("--fresh", action="store_true", help="throw the run of this name away and start over")
 
 
@@ -34,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         print(to_yaml(config), end="")
         return 0
-    return train(config, fresh=arguments.fresh)
+    return plan(config) if arguments.plan else train(config, fresh=arguments.fresh)
 
 
 def train(config: "RunConfig", *, fresh: bool = False) -> int:
@@ -78,6 +80,25 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
         return STOPPED
     print(f"run {config.name} is trained; its best model lies in {folder / 'model'}")
     return 0
+
+
+def plan(config: "RunConfig") -> int:
+    """Prints what a training of this configuration will take; returns 0, or 1 where memory will not do."""
+    from recurray.platform.ray_session import ray_session
+    from recurray.platform.training.planning import describe, measure, outline
+
+    prepared = prepare(config)
+    resources = config.resources
+    with (
+        tempfile.TemporaryDirectory(prefix="recurray-plan-") as folder,
+        ray_session(resources.fewest_workers * resources.threads, resources.fewest_workers if resources.gpu else 0),
+    ):
+        outlined = outline(config, prepared)
+        lines = describe(config, prepared, outlined, measure(config, prepared, Path(folder), outlined.dearest))
+    print(f"plan of {config.name}:")
+    for line in lines:
+        print(f"  {line}")
+    return 1 if lines[-1].startswith("warning") else 0
 
 
 def _claim(folder: Path, config: "RunConfig") -> None:

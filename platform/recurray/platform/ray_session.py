@@ -25,7 +25,7 @@ def ray_session(cpus: int, gpus: int = 0) -> Iterator[None]:
     embedded_cpus = None if "RAY_ADDRESS" in os.environ else max(cpus, os.cpu_count() or 1)
     ray.init(num_cpus=embedded_cpus, logging_level=logging.ERROR, log_to_driver=False)
     try:
-        has = _cluster_resources()
+        has = cluster_resources()
         if has.get("CPU", 0) < cpus or has.get("GPU", 0) < gpus:
             raise UserError(
                 f"the cluster has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs but {cpus} and {gpus} were "
@@ -36,4 +36,5 @@ def ray_session(cpus: int, gpus: int = 0) -> Iterator[None]:
         ray.shutdown()
 
 
-_cluster_resources: Callable[[], dict[str, float]] = ray.cluster_resources
+cluster_resources: Callable[[], dict[str, float]] = ray.cluster_resources
+"""What the cluster has in all, by name: CPU, GPU, memory in bytes."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +15,18 @@ from recurray.platform.data.dealing import deal, padded_tokens
 from recurray.platform.data.plan import BatchPlan, EpochPlan
 from recurray.platform.data.store import Store
 from recurray.platform.training.step import Update
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """An update's examples, dealt out."""
+
+    shares: list[list[NDArray[np.int64]]]
+    """Micro-batches of each worker, as numbers of examples."""
+    tokens: int
+    """Target pieces in all of them."""
+    padding_share: float
+    """Share of their positions that are padding."""
 
 
 class Feed:
@@ -31,6 +44,11 @@ class Feed:
             sort_window=config.training.sort_window,
         )
         self._epoch: tuple[int, EpochPlan] | None = None
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """The same for every epoch."""
+        return self._plan.steps_per_epoch
 
     def epoch_of(self, number: int) -> int:
         """The epoch of update `number`; both count from 1."""
@@ -56,7 +74,8 @@ class Feed:
                     ahead = builder.submit(self._build, number + 1)
                 yield update, waited
 
-    def _build(self, number: int) -> Update:
+    def deal(self, number: int) -> "Dealt":
+        """Update `number` as it is dealt out to all workers."""
         examples = self.examples_of(number)
         src_lengths, tgt_lengths = self._store.src.lengths, self._store.tgt.lengths
         shares = deal(
@@ -67,10 +86,14 @@ class Feed:
             micro_batch_tokens=self._micro_batch_tokens,
         )
         padded = sum(padded_tokens(part, src_lengths, tgt_lengths) for share in shares for part in share)
-        own = int(src_lengths[examples].sum() + tgt_lengths[examples].sum())
+        tokens = int(tgt_lengths[examples].sum())
+        return Dealt(shares, tokens, padding_share=1.0 - (int(src_lengths[examples].sum()) + tokens) / padded)
+
+    def _build(self, number: int) -> Update:
+        dealt = self.deal(number)
         return Update(
             number=number,
-            tokens=int(tgt_lengths[examples].sum()),
-            micro_batches=[make_batch(self._store, part).to(self._device) for part in shares[self._rank]],
-            padding_share=1.0 - own / padded,
+            tokens=dealt.tokens,
+            micro_batches=[make_batch(self._store, part).to(self._device) for part in dealt.shares[self._rank]],
+            padding_share=dealt.padding_share,
         )
