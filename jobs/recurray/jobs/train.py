@@ -13,6 +13,7 @@ from recurray.platform.errors import UserError
 
 if TYPE_CHECKING:
     from recurray.platform.config.tree import RunConfig
+    from recurray.platform.training.checkpoint_store import CheckpointStore
 
 
 STOPPED = 130
@@ -46,12 +47,14 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
     run of this name was made from another configuration, and for whatever `prepare` raises.
     """
     from recurray.platform.tasks.registry import TASKS
+    from recurray.platform.training.checkpoint_store import CheckpointStore
 
     TASKS[config.task]().check(config.model)
     folder = Path(config.folder)
-    if fresh and folder.exists():
-        shutil.rmtree(folder)
-    _claim(folder, config)
+    store = CheckpointStore.of(config, folder)
+    if fresh:
+        _throw_away(folder, config, store)
+    _claim(folder, config, store)
     if _last_step(folder) >= config.training.steps and (folder / "model").exists():
         print(f"run {config.name} is trained; its model lies in {folder / 'model'} (--fresh starts over)")
         return 0
@@ -101,27 +104,57 @@ def plan(config: "RunConfig") -> int:
     return 1 if lines[-1].startswith("warning") else 0
 
 
-def _claim(folder: Path, config: "RunConfig") -> None:
-    """Writes the run's configuration, or compares it with the one that the run was begun with."""
-    from recurray.platform.config.loading import differing_keys, load_config, to_yaml
+def _throw_away(folder: Path, config: "RunConfig", store: "CheckpointStore") -> None:
+    """Deletes the run; UserError where its checkpoints' folder holds another run's."""
+    from recurray.platform.training.claiming import throw_away
+
+    if config.checkpoints.folder is not None:
+        throw_away(store, config.name)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _claim(folder: Path, config: "RunConfig", store: "CheckpointStore") -> None:
+    """Writes the run's configuration, or compares it with the one that the run was begun with.
+
+    Where the run's checkpoints lay in another folder so far, the newest one is brought to this one.
+    """
+    from recurray.platform.config.loading import load_config, to_yaml
+    from recurray.platform.training.checkpoint_store import CheckpointStore
+    from recurray.platform.training.claiming import begun_with, bring_newest
 
     path = folder / "config.yaml"
-    if path.exists():
-        differing = differing_keys(_what_matters(load_config(path)), _what_matters(config))
-        if differing:
-            raise UserError(
-                f"{folder} was begun with another configuration: {', '.join(differing)} (its value, yours); give the "
-                "run another name, or start over with --fresh."
-            )
+    before = load_config(path) if path.exists() else None
+    _compare(str(folder), before, config, "give the run another name, or start over with --fresh")
+    _compare(store.place, begun_with(store), config, "name another checkpoints.folder, or start over with --fresh")
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_yaml(config), encoding="utf-8")
+    if before is not None:
+        for sentence in bring_newest(CheckpointStore.of(before, folder), store):
+            print(sentence, file=sys.stderr)
+    if before != config:
+        aside = path.with_suffix(".writing")
+        aside.write_text(to_yaml(config), encoding="utf-8")
+        aside.replace(path)
+
+
+def _compare(place: str, begun: "RunConfig | None", config: "RunConfig", remedy: str) -> None:
+    """UserError where what lies in a place, if anything does, was begun with another configuration."""
+    from recurray.platform.config.loading import differing_keys
+
+    differing = [] if begun is None else differing_keys(_what_matters(begun), _what_matters(config))
+    if differing:
+        raise UserError(
+            f"{place} was begun with another configuration: {', '.join(differing)} (its value, yours); {remedy}."
+        )
 
 
 def _what_matters(config: "RunConfig") -> "RunConfig":
-    """The configuration without what may differ when a run goes on: resources and W&B change no update."""
+    """The configuration without what may differ when a run goes on, for it changes no update."""
+    from recurray.platform.config.checkpoints import CheckpointsConfig
     from recurray.platform.config.tree import ResourcesConfig, WandbConfig
 
-    return config.model_copy(update={"resources": ResourcesConfig(), "wandb": WandbConfig()})
+    free = {"resources": ResourcesConfig(), "wandb": WandbConfig(), "checkpoints": CheckpointsConfig()}
+    return config.model_copy(update=free)
 
 
 def _last_step(folder: Path) -> int:

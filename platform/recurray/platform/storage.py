@@ -1,14 +1,24 @@
-"""Folders that are named by a path or by a URI such as `s3://bucket/models/demo`."""
+"""Folders that are named by a path or by a URI such as `s3://bucket/models/demo`, and patience with their storage."""
 
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from pyarrow import ArrowException
-from pyarrow.fs import FileSystem, FileType, copy_files
+from pyarrow.fs import FileSystem, FileType, LocalFileSystem, copy_files
 
 from recurray.platform.errors import UserError
+
+PATIENCE_SECONDS = 300.0
+"""How long a full disk or storage that is out of reach is waited for."""
+LONGEST_PAUSE_SECONDS = 30.0
+"""From one attempt to the next."""
+
+Found = TypeVar("Found")
 
 
 @contextmanager
@@ -27,6 +37,49 @@ def local_folder(place: str | Path) -> Iterator[Path]:
                 raise UserError(f"{place} is no folder; name the folder that holds the model.")
             copy_files(path, copy, source_filesystem=remote)
         except (ArrowException, OSError) as fault:
-            reason = " ".join(str(fault).split())
-            raise UserError(f"{place} could not be read ({reason}); check the address and your access to it.") from None
+            raise UserError(
+                f"{place} could not be read ({reason_of(fault)}); check the address and your access to it."
+            ) from None
         yield Path(copy)
+
+
+def file_system_of(place: str, key: str) -> tuple[FileSystem, str, bool]:
+    """A folder's file system, its path there, and whether it is a disk, where a folder can be renamed.
+
+    Raises UserError that names the `key` of the configuration where the place is a URI of no kind that is known.
+    """
+    if "://" not in place:
+        return LocalFileSystem(), place, True
+    try:
+        files, path = FileSystem.from_uri(place)
+    except (ArrowException, ValueError, ImportError, OSError) as fault:
+        raise UserError(f"{key}: {place} is no folder's address ({reason_of(fault)}).") from None
+    return files, path.rstrip("/"), isinstance(files, LocalFileSystem)
+
+
+def patiently(
+    work: Callable[[], Found], tell: Callable[[OSError], object], hurry: threading.Event | None = None
+) -> Found:
+    """What `work` returns; after an OSError it is done again in 1, 2, 4, … seconds, for PATIENCE_SECONDS in all.
+
+    `tell` hears of the first failure; `hurry`, once it is set, ends the waiting. Raises the last OSError.
+    """
+    hurry = hurry or threading.Event()
+    deadline, pause, told = time.monotonic() + PATIENCE_SECONDS, 1.0, False
+    while True:
+        try:
+            return work()
+        except OSError as fault:
+            left = deadline - time.monotonic()
+            if left <= 0 or hurry.is_set():
+                raise
+            if not told:
+                tell(fault)
+                told = True
+        hurry.wait(min(pause, left))
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def reason_of(fault: Exception) -> str:
+    """What a fault says, on one line."""
+    return " ".join((getattr(fault, "strerror", None) or str(fault)).split())

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from recurray.platform.tracking.figures import dev_scores
-from recurray.platform.tracking.run_log import METRICS_FILE
+from recurray.platform.tracking.run_log import METRICS_FILE, NOTICES_FILE
 
 _REFRESH_SECONDS = 0.5
 _PLAIN_SECONDS = 15.0
@@ -22,15 +22,20 @@ _PLAIN_SECONDS = 15.0
 def training_progress(folder: Path, steps: int) -> Iterator[None]:
     """Shows the run in `folder` until the block ends."""
     console = Console(stderr=True)
-    follower = _Follower(folder / METRICS_FILE)
+    metrics, notices = _Follower(folder / METRICS_FILE), _Follower(folder / NOTICES_FILE)
     display = _Live(console, steps) if console.is_terminal else _Plain(console, steps)
     ended = threading.Event()
+
+    def show() -> None:
+        for row in notices.new_rows():
+            display.progress.console.print(row["notice"], highlight=False, soft_wrap=True)
+        display.show(metrics.new_rows())
 
     def follow() -> None:
         with display.progress:
             while not ended.wait(_REFRESH_SECONDS):
-                display.show(follower.new_rows())
-            display.show(follower.new_rows())
+                show()
+            show()
 
     thread = threading.Thread(target=follow, name="progress", daemon=True)
     thread.start()

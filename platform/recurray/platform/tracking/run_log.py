@@ -5,16 +5,20 @@ a step that is already there is passed over: steps repeated after a kill come ou
 """
 
 import json
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from recurray.platform.config.tree import RunConfig
+from recurray.platform.storage import patiently
 from recurray.platform.tracking.wandb_run import WandbRun
 
 METRICS_FILE, SAMPLES_FILE, SKIPPED_FILE = "metrics.jsonl", "samples.jsonl", "skipped.jsonl"
+NOTICES_FILE = "notices.jsonl"
 
 Row = dict[str, Any]
 
@@ -24,7 +28,7 @@ class RunLog:
 
     def __init__(self, folder: Path, config: RunConfig) -> None:
         self._metrics, self._samples = folder / METRICS_FILE, folder / SAMPLES_FILE
-        self._skipped = folder / SKIPPED_FILE
+        self._skipped, self._notices = folder / SKIPPED_FILE, folder / NOTICES_FILE
         rows = _keep_whole_rows(self._metrics)
         samples = _keep_whole_rows(self._samples)
         skipped = _keep_whole_rows(self._skipped)
@@ -54,6 +58,12 @@ class RunLog:
         if update["step"] > self._last_skipped:
             _append(self._skipped, [update])
             self._last_skipped = update["step"]
+
+    @ray.method
+    def tell(self, notice: str) -> None:
+        """Appends a sentence for the user, which the console shows."""
+        with suppress(OSError):  # it may be about a full disk
+            _append_once(self._notices, [{"seconds": round(time.monotonic() - self._began, 3), "notice": notice}])
 
     def _send(self, row: Row, samples: list[Row]) -> None:
         if self._wandb is not None:
@@ -99,5 +109,16 @@ def _keep_whole_rows(path: Path) -> list[Row]:
 
 
 def _append(path: Path, rows: list[Row]) -> None:
-    with path.open("ab") as file:
-        file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
+    """OSError, once a full disk has been waited for in vain, leaves the file as it was."""
+    patiently(lambda: _append_once(path, rows), tell=lambda fault: None)
+
+
+def _append_once(path: Path, rows: list[Row]) -> None:
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("ab") as file:
+            file.write(b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
+    except OSError:
+        with suppress(OSError):
+            os.truncate(path, size)
+        raise

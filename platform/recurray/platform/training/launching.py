@@ -10,6 +10,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
 from recurray.platform.tracking.run_log import RunLog
+from recurray.platform.training.checkpoint_store import CheckpointStore
+from recurray.platform.training.checkpoints import Checkpoints
 from recurray.platform.training.loop import Ending, TrainingLoop
 from recurray.platform.training.signals import in_a_thread, stops_on_signals
 from recurray.platform.training.workers import run_workers
@@ -20,12 +22,15 @@ def launch(config: RunConfig, prepared: Prepared, folder: Path) -> Ending:
 
     A failed worker group is started again from the last checkpoint, and so is the run when this is called again.
     SIGINT and SIGTERM stop it at a checkpoint; a second one ends this process at once. Raises UserError where the
-    network's shape is impossible or memory has no room for one example, and ray.train.TrainingFailedError when the run
-    failed more often than `resources.max_failures`.
+    network's shape is impossible, memory has no room for one example, checkpoints or the log cannot be written, or none
+    of the checkpoints is whole, and ray.train.TrainingFailedError when the run failed more often than
+    `resources.max_failures`.
     """
+    store = CheckpointStore.of(config, folder)
+    store.open()
     run_log = _start_run_log(config, folder)
     with stops_on_signals(lambda: run_log.ask_to_stop.remote()):
-        ending = in_a_thread(lambda: run_workers(_train, config, prepared, folder, run_log))
+        ending = in_a_thread(lambda: run_workers(_train, config, prepared, folder, (run_log, store.place)))
     ray.get(run_log.close.remote())
     return ending
 
@@ -39,5 +44,10 @@ def _start_run_log(config: RunConfig, folder: Path) -> Any:
     return run_log
 
 
-def _train(config: RunConfig, prepared: Prepared, folder: Path, run_log: Any) -> Ending:
-    return TrainingLoop(config, prepared, folder, run_log, get_device()).run()
+def _train(config: RunConfig, prepared: Prepared, folder: Path, job: tuple[Any, str]) -> Ending:
+    run_log, place = job
+    checkpoints = Checkpoints(CheckpointStore(place), config, run_log.tell.remote)
+    try:
+        return TrainingLoop(config, prepared, folder, run_log, checkpoints, get_device()).run()
+    finally:
+        checkpoints.close()

@@ -13,14 +13,17 @@ from ray.actor import ActorProxy
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
+from recurray.platform.errors import UserError
 from recurray.platform.saved_model import SavedConfig, SavedModel, save
+from recurray.platform.storage import reason_of
 from recurray.platform.tracking.run_log import RunLog
-from recurray.platform.training.calls import Calls
-from recurray.platform.training.checkpoint import report_checkpoint, restore_checkpoint
+from recurray.platform.training.calls import Call, Calls
+from recurray.platform.training.checkpoints import Checkpoints
 from recurray.platform.training.initial_weights import read_initial_weights
 from recurray.platform.training.learner import Learned, Learner
 from recurray.platform.training.model_card import model_card
 from recurray.platform.training.step import StepResult, Update
+from recurray.platform.training.together import from_rank_0
 from recurray.platform.training.validation import Validation, Validator
 
 
@@ -41,18 +44,30 @@ class TrainingLoop:
         prepared: its data.
         folder: the run's folder.
         run_log: the `RunLog` actor, which rank 0 sends its rows to.
+        checkpoints: the run's.
         device: where this worker computes.
 
-    Raises UserError where the network's shape is impossible.
+    Raises UserError where the network's shape is impossible, and where there are checkpoints and none is whole.
     """
 
     def __init__(
-        self, config: RunConfig, prepared: Prepared, folder: Path, run_log: "ActorProxy[RunLog]", device: torch.device
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        folder: Path,
+        run_log: "ActorProxy[RunLog]",
+        checkpoints: Checkpoints,
+        device: torch.device,
     ) -> None:
         self._config, self._prepared, self._folder, self._run_log = config, prepared, folder, run_log
         self._learner = Learner(config, prepared, device)
         read_initial_weights(self._learner.network, folder)
-        self._learner.begin(restore_checkpoint(device))
+        self._checkpoints = checkpoints
+        restored = checkpoints.restore()
+        self._learner.begin(None if restored is None else restored.state)
+        self._score = None if restored is None else restored.manifest.score
+        if restored is None and dist.get_rank() == 0 and (logged := ray.get(run_log.last_step.remote())):
+            run_log.tell.remote(f"there is no checkpoint yet: the {logged} steps that are logged are taken again")
         self._validator = Validator(prepared, config.search, device)
         self._calls = Calls(run_log, device)
         self._speed = _Speed()
@@ -61,13 +76,16 @@ class TrainingLoop:
     def run(self) -> Ending:
         """Trains to the end, or until it is asked to stop, or until it is given up.
 
-        Raises UserError where memory has no room for one example.
+        Raises UserError where memory has no room for one example, and where checkpoints or the log cannot be written.
         """
         training, learner = self._config.training, self._learner
         for update, waited in learner.updates(training.steps):
             learned = learner.learn(update, calls=self._calls.due())
             self._speed.add(update.tokens, waited)
-            call = self._calls.look() if learned.result.calls else "go on"
+            call: Call = "go on"
+            if learned.result.calls:
+                self._checkpoints.check()
+                call = self._calls.look()
             self._after(update, learned, saves=call != "go on")
             if learner.progress.skipped_in_a_row >= training.max_skipped:
                 skipped = f"{training.max_skipped} updates in a row had a non-finite loss or gradient"
@@ -87,16 +105,27 @@ class TrainingLoop:
             row = self._row(update, learned) | self._speed.figures()
             self._log(row, self._validate() if validates else None)
         if saves or last or step % self._config.checkpoints.every == 0:
-            ray.get(self._sent)  # so that no checkpoint is ahead of the log
-            self._sent.clear()
-            report_checkpoint(self._learner.state(), step, waits=saves)
+            from_rank_0(self._wait_for_the_log)  # so that no checkpoint is ahead of it
+            self._checkpoints.save(self._learner.state(), step, self._score, waits=saves or last)
             self._speed.restart()
+
+    def _wait_for_the_log(self) -> None:
+        try:
+            ray.get(self._sent)
+        except OSError as fault:
+            raise UserError(
+                f"{self._folder} cannot be written ({reason_of(fault)}); make room, and the same command goes on from "
+                "the last checkpoint."
+            ) from None
+        self._sent.clear()
 
     def _validate(self) -> Validation:
         network = self._learner.judged.eval()
         validation = self._validator.validate(network)
         network.train()
-        if self._learner.judge(validation.figures[self._prepared.task.best_figure]) and dist.get_rank() == 0:
+        reached = validation.figures[self._prepared.task.best_figure]
+        self._score = _finite(reached)
+        if self._learner.judge(reached) and dist.get_rank() == 0:
             self._save_model(validation)
         return validation
 

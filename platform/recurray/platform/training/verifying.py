@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
-from recurray.platform.training.checkpoint import report_checkpoint, restore_checkpoint
+from recurray.platform.training.checkpoint_store import CheckpointStore
+from recurray.platform.training.checkpoints import Checkpoints
 from recurray.platform.training.learner import Learner
 from recurray.platform.training.workers import run_workers
 
@@ -117,6 +118,7 @@ def _run(
         }
     )
     config = config.model_copy(update={"resources": resources})
+    _store(folder).open()
     run_workers(_run_updates, config, prepared, folder, (cut, steps))
     rows = [json.loads(line) for line in (folder / _LOSSES).read_text().splitlines()]
     losses = {row["step"]: row["loss"] for row in rows}  # those after a kill stand for those before
@@ -126,15 +128,16 @@ def _run(
 def _run_updates(config: RunConfig, prepared: Prepared, folder: Path, job: tuple[Cut, int]) -> None:
     """On each worker."""
     cut, steps = job
-    device = get_device()
-    learner = Learner(config, prepared, device)
-    learner.begin(restore_checkpoint(device))
+    learner = Learner(config, prepared, get_device())
+    checkpoints = Checkpoints(_store(folder), config, tell=lambda sentence: None)
+    restored = checkpoints.restore()
+    learner.begin(None if restored is None else restored.state)
     for update, _ in learner.updates(steps):
         loss = learner.learn(update).result.loss
         if dist.get_rank() == 0:
             _write(folder, learner, loss)
         if cut.killed_after is not None:
-            _die_once(cut.killed_after, learner, folder / _KILLED)
+            _die_once(cut.killed_after, learner, checkpoints, folder / _KILLED)
 
 
 def _write(folder: Path, learner: Learner, loss: float) -> None:
@@ -150,11 +153,15 @@ def _write(folder: Path, learner: Learner, loss: float) -> None:
         save_file(gradients, folder / _GRADIENT)
 
 
-def _die_once(after: int, learner: Learner, killed: Path) -> None:
+def _store(folder: Path) -> CheckpointStore:
+    return CheckpointStore(str(folder.absolute() / "checkpoints"))
+
+
+def _die_once(after: int, learner: Learner, checkpoints: Checkpoints, killed: Path) -> None:
     """Takes a checkpoint three updates before, and kills the last worker after so many, the first time."""
     step = learner.progress.step
     if step == after - 3:
-        report_checkpoint(learner.state(), step, waits=True)
+        checkpoints.save(learner.state(), step, score=None, waits=True)
     if step == after and dist.get_rank() == dist.get_world_size() - 1 and not killed.exists():
         killed.touch()
         os.kill(os.getpid(), signal.SIGKILL)

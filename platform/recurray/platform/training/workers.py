@@ -1,11 +1,13 @@
 """A Ray Train group of workers: started again where one fails, from whatever the work finds of itself."""
 
+import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from ray.train.v2.api.config import CheckpointConfig, FailureConfig, LoggingConfig, ScalingConfig
+from ray.train.v2.api.config import FailureConfig, LoggingConfig, ScalingConfig
 from ray.train.v2.api.config import RunConfig as TrainRunConfig
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
@@ -16,6 +18,9 @@ from recurray.platform.tasks.registry import TASKS
 
 RESIZE_SECONDS = 10.0
 """Seconds from one look for more or fewer workers to the next, where their number may change."""
+
+_RAY_FOLDER = ".ray"
+"""Ray Train wants a folder of its own; nothing in it outlives the launch."""
 
 Found = TypeVar("Found")
 Work = Callable[[RunConfig, Prepared, Path, Any], Found]
@@ -28,7 +33,8 @@ def run_workers(work: Work[Found], config: RunConfig, prepared: Prepared, folder
     Raises UserError if the work does, on all workers alike, and ray.train.TrainingFailedError when workers failed more
     often than `resources.max_failures`.
     """
-    resources = config.resources
+    resources, ray_folder = config.resources, folder.absolute() / _RAY_FOLDER
+    shutil.rmtree(ray_folder, ignore_errors=True)  # of a launch that was killed
     trainer = TorchTrainer(
         _run,
         train_loop_config={
@@ -45,14 +51,16 @@ def run_workers(work: Work[Found], config: RunConfig, prepared: Prepared, folder
             resources_per_worker={"CPU": resources.threads, **({"GPU": 1} if resources.gpu else {})},
         ),
         run_config=TrainRunConfig(
-            name="checkpoints",
-            storage_path=str(folder.absolute()),
-            checkpoint_config=CheckpointConfig(num_to_keep=config.checkpoints.keep_last),
+            name=uuid.uuid4().hex,  # Ray would go on from what it finds under a name that it had before
+            storage_path=str(ray_folder),
             failure_config=FailureConfig(max_failures=resources.max_failures),
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )
-    result: Any = trainer.fit()
+    try:
+        result: Any = trainer.fit()
+    finally:
+        shutil.rmtree(ray_folder, ignore_errors=True)
     found: Found | UserError = result.return_value
     if isinstance(found, UserError):
         raise found
