@@ -69,11 +69,11 @@ class SavedModel:
 
 
 def save(folder: Path, model: SavedModel, card: str) -> None:
-    """Writes the folder aside and puts it in the place of the one before."""
+    """Writes the folder aside and puts it in the place of the one before; OSError leaves that as it was."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        save_model(model.network, str(aside / WEIGHTS_FILE))
+        _save_weights(model.network, aside / WEIGHTS_FILE)
         (aside / CONFIG_FILE).write_text(to_yaml(model.config), encoding="utf-8")
         (aside / CARD_FILE).write_text(card, encoding="utf-8")
         model.codec.save(aside)
@@ -84,6 +84,13 @@ def save(folder: Path, model: SavedModel, card: str) -> None:
         shutil.rmtree(folder / "before", ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _save_weights(network: nn.Module, path: Path) -> None:
+    try:
+        save_model(network, str(path))
+    except SafetensorError as fault:  # what its library makes of every fault, a full disk's too
+        raise OSError(f"{path}: {fault}") from fault
 
 
 def load_config(place: str | Path) -> SavedConfig:

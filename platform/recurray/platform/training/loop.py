@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,7 @@ from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
 from recurray.platform.errors import UserError
 from recurray.platform.saved_model import SavedConfig, SavedModel, save
-from recurray.platform.storage import reason_of
+from recurray.platform.storage import patiently, reason_of
 from recurray.platform.tracking.run_log import RunLog
 from recurray.platform.training.calls import Call, Calls
 from recurray.platform.training.checkpoints import Checkpoints
@@ -110,14 +112,20 @@ class TrainingLoop:
             self._speed.restart()
 
     def _wait_for_the_log(self) -> None:
-        try:
+        with self._needing_room():
             ray.get(self._sent)
+        self._sent.clear()
+
+    @contextmanager
+    def _needing_room(self) -> Iterator[None]:
+        """UserError where the run's folder cannot be written."""
+        try:
+            yield
         except OSError as fault:
             raise UserError(
                 f"{self._folder} cannot be written ({reason_of(fault)}); make room, and the same command goes on from "
                 "the last checkpoint."
             ) from None
-        self._sent.clear()
 
     def _validate(self) -> Validation:
         network = self._learner.judged.eval()
@@ -125,15 +133,16 @@ class TrainingLoop:
         network.train()
         reached = validation.figures[self._prepared.task.best_figure]
         self._score = _finite(reached)
-        if self._learner.judge(reached) and dist.get_rank() == 0:
-            self._save_model(validation)
+        if self._learner.judge(reached):
+            from_rank_0(lambda: self._save_model(validation))
         return validation
 
     def _save_model(self, validation: Validation) -> None:
         prepared = self._prepared
         model = SavedModel(prepared.task, self._learner.judged, prepared.codec, SavedConfig.of(self._config))
         card = model_card(prepared.task, self._config, prepared.counts, self._learner.progress.step, validation.figures)
-        save(self._folder / "model", model, card)
+        with self._needing_room():
+            patiently(lambda: save(self._folder / "model", model, card), tell=lambda fault: None)
 
     def _row(self, update: Update, learned: Learned) -> dict[str, Any]:
         result = learned.result
