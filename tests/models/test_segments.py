@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.benchmarks.long_documents import in_a_process
 from torch import Tensor
 
 from recurray.models import DropoutKey
@@ -108,3 +109,12 @@ def test_truncation_goes_by_a_sequences_own_positions_and_not_by_its_batch() -> 
         return own.grad[-1, : lengths[-1]]
 
     assert relative_difference(gradient([0, 1], [31, 13]), gradient([1], [13])) <= 1e-10
+
+
+@pytest.mark.slow
+def test_segments_hold_a_long_documents_memory_below_a_third() -> None:
+    whole, in_segments = (in_a_process(8_192, segment) for segment in (None, 512))
+    print(f"{in_segments['mib']:.0f} MiB in segments, {whole['mib']:.0f} MiB whole")
+    assert in_segments["mib"] < whole["mib"] / 3
+    for key in ("input_gradient", "parameter_gradient"):
+        assert in_segments[key] == pytest.approx(whole[key], rel=1e-5)

@@ -13,6 +13,7 @@ from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared, prepare
 from recurray.platform.training.feed import Feed
 from recurray.platform.training.step import TrainStep
+from recurray.platform.training.verifying import cuts_of, verify
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,16 @@ def test_a_runs_config_trained_again_by_one_worker_gives_the_losses_of_two_over_
     print(f"largest relative difference of the loss over 50 steps: {max(differences):.1e}")
     assert differences[0] < 1e-5
     assert max(differences) < 1e-4
+
+
+@pytest.mark.slow
+def test_workers_micro_batches_segments_and_kills_leave_no_trace_in_gradients_and_losses(
+    tiny_config: RunConfig, prepared: Prepared, ray_cluster: None, tmp_path: Path
+) -> None:
+    cuts = cuts_of(tiny_config, prepared, steps=12)
+    assert len(cuts) >= 12
+    found = list(verify(tiny_config, prepared, cuts, 12, tmp_path))
+    for verified in found:
+        print(f"{verified.cut.name}: gradient {verified.gradient:.1e}, losses {verified.losses:.1e}")
+    assert [verified.cut.name for verified in found if not verified.holds] == []
+    assert any(verified.losses > 0 for verified in found)  # or it is one run that is compared with itself
