@@ -22,8 +22,11 @@ def ray_session(cpus: int, gpus: int = 0) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    embedded_cpus = None if "RAY_ADDRESS" in os.environ else max(cpus, os.cpu_count() or 1)
-    ray.init(num_cpus=embedded_cpus, logging_level=logging.ERROR, log_to_driver=False)
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(logging_level=logging.ERROR, log_to_driver=False)
+    else:  # "local", or Ray would join any cluster that it finds on this machine
+        own_cpus = max(cpus, os.cpu_count() or 1)
+        ray.init("local", num_cpus=own_cpus, logging_level=logging.ERROR, log_to_driver=False)
     try:
         has = cluster_resources()
         if has.get("CPU", 0) < cpus or has.get("GPU", 0) < gpus:
