@@ -1,10 +1,12 @@
-"""Promises 2 and 3: workers that come and go leave no trace in the loss curve."""
+"""Promises 2 and 3: workers that come and go, with notice or without, leave no trace in the loss curve."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import ray
 from ray.cluster_utils import Cluster
 from tests.faults.kills import assert_same_run, finish, rows, start, wait_until
 
@@ -13,30 +15,70 @@ pytestmark = pytest.mark.slow
 STEPS = 400
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
+@contextmanager
+def cluster_of_one() -> Iterator[Cluster]:
     """A cluster of one node with one CPU, to which others may be added."""
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    yield nodes
-    nodes.shutdown()
-    ray.shutdown()
+    try:
+        yield nodes
+    finally:
+        nodes.shutdown()
 
 
-def test_two_workers_then_one_then_two_give_the_curve_of_one(
-    tiny_recipe: Path, tmp_path: Path, cluster: Cluster
-) -> None:
-    finish(start(tiny_recipe, "alone", tmp_path, "resources.workers=1", steps=STEPS))
-    second = cluster.add_node(num_cpus=1)
-    run = tmp_path / "runs" / "elastic"
-    process = start(tiny_recipe, "elastic", tmp_path, "resources.workers=[1, 2]", steps=STEPS, address=cluster.address)
-    wait_until(lambda: len(rows(run)) > 60)
-    cluster.remove_node(second, allow_graceful=False)
-    wait_until(lambda: bool(rows(run)) and rows(run)[-1]["workers"] == 1)
-    cluster.add_node(num_cpus=1)
-    wait_until(lambda: rows(run)[-1]["workers"] == 2)
-    finish(process)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("elastic")
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_recipe: Path, folder: Path) -> Path:
+    """The folder of a run of one worker, undisturbed."""
+    finish(start(tiny_recipe, "alone", folder, "resources.workers=1", steps=STEPS))
+    return folder / "runs" / "alone"
+
+
+def test_two_workers_then_one_then_two_give_the_curve_of_one(tiny_recipe: Path, folder: Path, alone: Path) -> None:
+    run = folder / "runs" / "elastic"
+    with cluster_of_one() as cluster:
+        second = cluster.add_node(num_cpus=1)
+        settings = ["resources.workers=[1, 2]"]
+        process = start(tiny_recipe, "elastic", folder, *settings, steps=STEPS, address=cluster.address)
+        wait_until(lambda: len(rows(run)) > 60)
+        cluster.remove_node(second, allow_graceful=False)
+        wait_until(lambda: rows(run)[-1]["workers"] == 1)
+        cluster.add_node(num_cpus=1)
+        wait_until(lambda: rows(run)[-1]["workers"] == 2)
+        finish(process)
     workers = [row["workers"] for row in rows(run)]
     changes = [after for before, after in zip([0, *workers], workers, strict=False) if before != after]
     print(f"workers over the run: {changes}")
     assert changes == [2, 1, 2]
-    assert_same_run(run, tmp_path / "runs" / "alone", STEPS)
+    assert_same_run(run, alone, STEPS)
+
+
+def test_notice_of_a_nodes_end_makes_the_workers_take_a_checkpoint_at_once(
+    tiny_recipe: Path, folder: Path, alone: Path
+) -> None:
+    run = folder / "runs" / "noticed"
+    with cluster_of_one() as cluster:
+        second = cluster.add_node(num_cpus=1)
+        settings = ["resources.workers=[1, 2]", "checkpoints.every=300", "checkpoints.keep_last=9"]
+        process = start(tiny_recipe, "noticed", folder, *settings, steps=STEPS, address=cluster.address)
+        wait_until(lambda: len(rows(run)) > 40)
+        ray = Path(sys.executable).with_name("ray")
+        drain = [str(ray), "drain-node", "--address", cluster.address, "--node-id", second.node_id]
+        drain += [
+            "--reason",
+            "DRAIN_NODE_REASON_PREEMPTION",
+            "--reason-message",
+            "spot",
+            "--deadline-remaining-seconds",
+        ]
+        subprocess.run([*drain, "60"], check=True)
+        wait_until(lambda: any((run / "checkpoints").glob("step-*/manifest.json")))
+        noticed = [int(path.parent.name.removeprefix("step-")) for path in run.glob("checkpoints/step-*/manifest.json")]
+        cluster.remove_node(second, allow_graceful=False)
+        finish(process)
+    print(f"checkpoint of the notice: step {noticed}")
+    assert noticed[0] < 300
+    assert_same_run(run, alone, STEPS)
