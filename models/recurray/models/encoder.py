@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from recurray.models.blocks.block import Block
 from recurray.models.dropout import DropoutKey
 from recurray.models.padded import Padded
+from recurray.models.precision import widened
 
 
 class Cascade(Block):
@@ -71,8 +72,8 @@ class _Gate(nn.Module):
         nn.init.zeros_(self.weigh.bias)
 
     def forward(self, columns: Sequence[Tensor]) -> Tensor:
-        scores_btd = self.weigh(torch.cat(tuple(columns), dim=-1))
-        shares_btcd = scores_btd.unflatten(-1, (self._columns, -1)).softmax(dim=-2)
+        scores_btd = widened(self.weigh(torch.cat(tuple(columns), dim=-1)))
+        shares_btcd = scores_btd.view(*scores_btd.shape[:2], self._columns, -1).softmax(dim=-2)
         resized_btcd = torch.stack(
             [resize(values) for resize, values in zip(self.resize, columns, strict=True)], dim=-2
         )

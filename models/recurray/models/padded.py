@@ -51,8 +51,11 @@ class Padded:
         return self.with_values(_permute_rows(self.values.flatten(0, 1), rows).view_as(self.values))
 
     def mean(self) -> Tensor:
-        """(B, D): the mean over each sequence's own positions, of `values` (B, T, D) with zeros at padding."""
-        return self.values.sum(dim=1) / self.lengths[:, None]
+        """(B, D): the mean over each sequence's own positions, of `values` (B, T, D) with zeros at padding.
+
+        It is 0 for what is all padding.
+        """
+        return self.values.sum(dim=1) / self.lengths[:, None].clamp(min=1)
 
     def select(self, rows: Tensor) -> "Padded":
         """The sequences `rows`, (B',) int64."""

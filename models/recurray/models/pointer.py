@@ -8,6 +8,7 @@ from recurray.models.decoders.decoder import Decoded
 from recurray.models.loss import LossSums, cross_entropy_rows
 from recurray.models.output import VocabularyOutput
 from recurray.models.padded import Padded
+from recurray.models.precision import widened
 
 LEAST_SHARE = 1e-30
 """Attention below this is none: its logarithm must be finite."""
@@ -56,8 +57,7 @@ class PointerOutput(VocabularyOutput):
     def _gate(self, decoded: Decoded, embedded_bte: Tensor) -> Tensor:
         """(B, T) the logit of g."""
         told_btd = torch.cat((decoded.attended.contexts_btd, decoded.outputs_btd, embedded_bte), dim=-1)
-        logits_bt1: Tensor = self.gate(told_btd)
-        return logits_bt1[..., 0]
+        return widened(self.gate(told_btd))[..., 0]
 
 
 def _log(shares: Tensor) -> Tensor:

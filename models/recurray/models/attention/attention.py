@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recurray.models.padded import Padded
+from recurray.models.precision import widened
 
 AttentionState = tuple[Tensor, ...]
 """What an attention keeps from one target piece to the next, each (B × K, …); most keep nothing."""
@@ -88,11 +89,12 @@ class Attention(nn.Module):
 
 
 def attention_weights(scores_bhts: Tensor, memory: Memory, falloff_bts: Tensor | None) -> Tensor:
-    """Softmax over a source's own positions: (B, H, T, S) scores → (B, H, T, S) weights.
+    """Softmax over a source's own positions, under autocast in single precision: (B, H, T, S) scores → weights.
 
     Hidden scores are the least finite number, not -inf, so that a row that is all padding gives finite numbers and
     gradients in any precision.
     """
+    scores_bhts = widened(scores_bhts)
     if falloff_bts is not None:
         scores_bhts = scores_bhts + falloff_bts[:, None]
     hidden = ~memory.keys.mask_bt[:, None, None, :]

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from recurray.models.attention.attention import Attended, Attention, Memory
 from recurray.models.padded import Padded
+from recurray.models.precision import widened, without_autocast
 
 
 class LocalAttention(Attention):
@@ -37,7 +38,9 @@ class LocalAttention(Attention):
 
     def falloff(self, queries_btd: Tensor, keys: Padded) -> Tensor:
         """(B, T, S): -(s - p)² / 2σ² of each query."""
-        share_bt1 = torch.sigmoid(self.centre(torch.tanh(self.hidden(queries_btd))))
+        queries_btd = widened(queries_btd)
+        with without_autocast(queries_btd):
+            share_bt1 = torch.sigmoid(self.centre(torch.tanh(self.hidden(queries_btd))))
         exact = torch.promote_types(share_bt1.dtype, torch.float32)  # bfloat16 cannot tell far positions apart
         centres_bt1 = share_bt1.to(exact) * (keys.lengths[:, None, None] - 1)
         positions = torch.arange(keys.values.shape[1], device=keys.lengths.device)

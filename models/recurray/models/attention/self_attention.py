@@ -60,8 +60,9 @@ class SelfAttention(HeadProjections):
 
 
 def hidden_scores(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to scores: 0 where `seen`, else the least finite number, which survives any precision."""
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
+    """What is added to scores: 0 where `seen`, else the least number that is finite in `dtype` and in bfloat16."""
+    least = max(torch.finfo(dtype).min, torch.finfo(torch.bfloat16).min)  # autocast may yet make bfloat16 of it
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, least)
 
 
 def _windowed(query: Tensor, key: Tensor, value: Tensor, mask_bt: Tensor, window: int) -> Tensor:

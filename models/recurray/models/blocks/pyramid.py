@@ -6,6 +6,7 @@ from torch.nn.functional import pad
 from recurray.models.blocks.block import Block
 from recurray.models.dropout import DropoutKey, HashedDropout
 from recurray.models.padded import Padded
+from recurray.models.precision import widened
 
 
 class PyramidBlock(Block):
@@ -30,4 +31,4 @@ class PyramidBlock(Block):
         filled_btd = pad(self.dropout(states.values, key), (0, 0, 0, -time % self.factor))
         together_bcd = filled_btd.reshape(batch, -1, self.factor * dim)
         lengths = (states.lengths + self.factor - 1) // self.factor
-        return Padded(self.projection(together_bcd).tanh(), lengths).zeroed()
+        return Padded(widened(self.projection(together_bcd)).tanh(), lengths).zeroed()

@@ -14,7 +14,9 @@ class Cell(nn.Module):
     """A recurrent layer in one direction: (B, T, input_dim) → (B, T, hidden_dim).
 
     A cell on a kernel for whole sequences extends this class; any other extends `SteppedCell`, and says what one step
-    does.
+    does. Under autocast a cell takes and gives single precision, by `in_single_precision`. On a CPU it computes in it
+    too, since not every CPU has its kernels in bfloat16. On CUDA kernels compute as autocast has them do: cuDNN's for
+    whole sequences in float16, whatever lower type is asked for.
     """
 
     state_tensors: ClassVar[int] = 1

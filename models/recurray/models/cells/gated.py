@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from recurray.models.cells.cell import State, initialize_gates
 from recurray.models.cells.stepped import SteppedCell, unroll
+from recurray.models.precision import in_single_precision
 
 
 class GatedCell(SteppedCell):
@@ -40,6 +41,7 @@ class GatedCell(SteppedCell):
         """The state after a step."""
         return self._advance(self.recurrent_weight, projected, state)
 
+    @in_single_precision("cpu")
     def forward(self, values_btd: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """All steps, one after the other."""
         first = self.zeros(values_btd) if state is None else state

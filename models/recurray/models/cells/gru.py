@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from recurray.models.cells.cell import Cell, State, initialize_gates
+from recurray.models.precision import in_single_precision
 
 
 class GRU(Cell):
@@ -23,11 +24,13 @@ class GRU(Cell):
         for bias in biases:
             nn.init.zeros_(bias)
 
+    @in_single_precision("cpu")
     def forward(self, values_btd: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """All steps in one call: outputs (B, T, hidden_dim), and (h,) after step T."""
         outputs_bth, hidden = self.gru(values_btd, None if state is None else state[0][None])
         return outputs_bth, (hidden[0],)
 
+    @in_single_precision("cpu")
     def step(self, values_nd: Tensor, state: State) -> State:
         """One step; the kernel for whole sequences has a far higher cost a call."""
         return (torch.gru_cell(values_nd, state[0], *self.gru.parameters()),)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from recurray.models.cells.cell import Cell, State, initialize_gates
+from recurray.models.precision import in_single_precision
 
 
 class LSTM(Cell):
@@ -27,12 +28,14 @@ class LSTM(Cell):
             recurrent_bias.zero_()
             input_bias[hidden_dim : 2 * hidden_dim] = 1.0  # PyTorch orders the gates i, f, g, o
 
+    @in_single_precision("cpu")
     def forward(self, values_btd: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """All steps in one call: outputs (B, T, hidden_dim), and (h, c) after step T."""
         start = None if state is None else (state[0][None], state[1][None])
         outputs_bth, (hidden, memory) = self.lstm(values_btd, start)
         return outputs_bth, (hidden[0], memory[0])
 
+    @in_single_precision("cpu")
     def step(self, values_nd: Tensor, state: State) -> State:
         """One step; the kernel for whole sequences has a far higher cost a call."""
         return torch.lstm_cell(values_nd, state, *self.lstm.parameters())

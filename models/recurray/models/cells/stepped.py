@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from recurray.models.cells.cell import Cell, State
+from recurray.models.precision import in_single_precision
 
 Advance = Callable[[Tensor, State], State]
 
@@ -25,12 +26,14 @@ class SteppedCell(Cell):
     def advance(self, projected: Tensor, state: State) -> State:
         """The state after a step, from what `project` made of its input: (N, any) → each (N, hidden_dim)."""
 
+    @in_single_precision("cpu", "cuda")
     def forward(self, values_btd: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """All steps, one after the other."""
         first = self.zeros(values_btd) if state is None else state
         outputs_tbh, last = unroll(self.advance, self.project(values_btd.transpose(0, 1)), first)
         return outputs_tbh.transpose(0, 1), last
 
+    @in_single_precision("cpu", "cuda")
     def step(self, values_nd: Tensor, state: State) -> State:
         """One step."""
         return self.advance(self.project(values_nd), state)
