@@ -97,6 +97,10 @@ AnySchedule = Annotated[
 ]
 
 
+Precision = Literal["float32", "bfloat16"]
+"""What forward and backward passes compute in."""
+
+
 class TrainingConfig(Section):
     """What one update is made of, how many there are, and what is done between them."""
 
@@ -123,6 +127,9 @@ class TrainingConfig(Section):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share of a moving average of the weights that an update keeps, if set; the average is then what is validated and
     saved. After n updates it is at most (1 + n) / (10 + n), as in Marian, so that the start is soon forgotten."""
+    precision: Precision = "float32"
+    """What training's products compute in: numbers of 32 bits, or of 16 with as wide a range and 8 significant bits.
+    Weights, gradients, optimizer, loss sums, softmaxes, validation and the saved model are float32 with either."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """The whole update's gradient is scaled down to this norm where it is longer."""
     log_every: PositiveInt = 1

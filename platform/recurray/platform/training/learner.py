@@ -19,6 +19,7 @@ from recurray.platform.errors import UserError
 from recurray.platform.training.average import MovingAverage
 from recurray.platform.training.feed import Feed
 from recurray.platform.training.optimization import build_optimizer, set_learning_rate
+from recurray.platform.training.precision import check_precision
 from recurray.platform.training.schedule import after_validation, learning_rate
 from recurray.platform.training.spikes import is_spike, with_loss
 from recurray.platform.training.step import StepResult, TrainStep, Update
@@ -63,12 +64,13 @@ class Learner:
         prepared: its data.
         device: where this worker computes.
 
-    Raises UserError where the network's shape is impossible.
+    Raises UserError where the network's shape is impossible, or a worker's device lacks the run's precision.
     """
 
     def __init__(self, config: RunConfig, prepared: Prepared, device: torch.device) -> None:
         training = config.training
         self._training = training
+        check_precision(training.precision, device)
         self.network = _build_network(config, prepared).to(device)
         self._optimizer = build_optimizer(self.network.parameters(), training.optimizer)
         self._average: MovingAverage | None = None
@@ -78,6 +80,7 @@ class Learner:
             seed=config.seed,
             label_smoothing=training.label_smoothing,
             clip_norm=training.clip_norm,
+            precision=training.precision,
         )
         self.feed = Feed(prepared.train, config, rank=dist.get_rank(), workers=dist.get_world_size(), device=device)
         self.progress = Progress()

@@ -14,10 +14,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from recurray.models import DropoutKey
+from recurray.platform.config.training import Precision
 from recurray.platform.data.batches import Batch
 from recurray.platform.errors import UserError
 from recurray.platform.training.gradient import Gradient
 from recurray.platform.training.memory import is_out_of_memory
+from recurray.platform.training.precision import computing_in
 
 _LOSS, _NLL, _CALLS, _HALVINGS, _MISTAKES = range(5)
 """What the sums beside the gradient are."""
@@ -64,14 +66,22 @@ class TrainStep:
         seed: the run's.
         label_smoothing: share of the target's probability that is spread over the vocabulary.
         clip_norm: a longer gradient of an update is scaled down to this norm.
+        precision: what forward and backward passes compute in.
 
     Raises ValueError where the parameters are not of one type.
     """
 
     def __init__(
-        self, network: nn.Module, optimizer: Optimizer, *, seed: int, label_smoothing: float, clip_norm: float
+        self,
+        network: nn.Module,
+        optimizer: Optimizer,
+        *,
+        seed: int,
+        label_smoothing: float,
+        clip_norm: float,
+        precision: Precision = "float32",
     ) -> None:
-        self._network, self._optimizer = network, optimizer
+        self._network, self._optimizer, self._precision = network, optimizer, precision
         self._seed, self._label_smoothing, self._clip_norm = seed, label_smoothing, clip_norm
         self._gradient = Gradient(network)
         self.micro_batch_bound: int | None = None
@@ -128,7 +138,8 @@ class TrainStep:
         """Adds a micro-batch's gradient and sums; False where memory had no room for it."""
         key = DropoutKey(self._seed, number, batch.examples)
         try:
-            found = self._network(batch.src, batch.tgt, key, self._label_smoothing)
+            with computing_in(self._precision, batch.src.values.device):
+                found = self._network(batch.src, batch.tgt, key, self._label_smoothing)
             found.loss.backward()
         except (RuntimeError, MemoryError) as fault:
             if is_out_of_memory(fault):
