@@ -1,7 +1,7 @@
-"""Training speed: the platform with two workers of one thread against a plain PyTorch loop with two threads.
+"""Training speed: the platform against a plain PyTorch loop, and two workers against one.
 
-Both train the demo's model on the demo's updates; the plain loop takes each update as one padded batch. They run in
-turn and the ratio is taken round by round, since the speed of a shared machine drifts.
+All train the demo's model on the demo's updates; the plain loop takes each update as one padded batch, without Ray,
+logging or checkpoints. They run in turn and ratios are taken round by round, since the speed of a shared machine drifts.
 
     python -m tests.benchmarks.training_speed [ROUNDS] [STEPS]
 """
@@ -27,9 +27,9 @@ WARM_UP = 20
 NAME = "benchmark-training-speed"
 
 
-def plain_loop(config: RunConfig) -> float:
-    """Target pieces a second of a loop without Ray, DDP, logging or checkpoints, on two threads."""
-    torch.set_num_threads(2)
+def plain_loop(config: RunConfig, threads: int) -> float:
+    """Target pieces a second of a loop in this process."""
+    torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
     prepared = prepare(config)
     network = prepared.task.build_network(config.model, prepared.codec)
@@ -53,30 +53,46 @@ def plain_loop(config: RunConfig) -> float:
     return tokens / (time.perf_counter() - began)
 
 
-def platform(config: RunConfig) -> float:
-    """Target pieces a second of `recurray train`, from its own log."""
+def platform(config: RunConfig, workers: int) -> tuple[float, float]:
+    """Target pieces a second of `recurray train` with workers of one thread, from its own log; the share of data wait."""
     folder = Path(config.folder)
     shutil.rmtree(folder, ignore_errors=True)
     settings = [f"name={config.name}", f"training.steps={config.training.steps}"]
     settings += [f"training.validate_every={10**6}", f"checkpoints.every={10**6}"]
+    settings += [f"resources.workers={workers}"]
     command = [sys.executable, "-m", "recurray.jobs", "train", "demo", *settings]
     subprocess.run(command, check=True, capture_output=True)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     shutil.rmtree(folder)
     # The last row's time holds the last validation, so the clock stops at the row before.
     measured = rows[WARM_UP:-1]
-    return sum(row["tokens"] for row in measured) / (measured[-1]["seconds"] - rows[WARM_UP - 1]["seconds"])
+    seconds = measured[-1]["seconds"] - rows[WARM_UP - 1]["seconds"]
+    waits = statistics.mean(row["data_wait_share"] for row in measured)
+    return sum(row["tokens"] for row in measured) / seconds, waits
 
 
 def main(rounds: int, steps: int) -> None:
-    """Prints both speeds and their ratio for every round, and the median ratio."""
+    """Prints the speeds of every round, and the median ratios."""
     config = load_config(find_recipe("demo"), [f"name={NAME}", f"training.steps={steps}"])
-    ratios = []
+    ratios: dict[str, list[float]] = {}
     for turn in range(1, rounds + 1):
-        plain, ours = plain_loop(config), platform(config)
-        ratios.append(ours / plain)
-        print(f"round {turn}: plain {plain:,.0f}  platform {ours:,.0f} tokens/s  ratio {ratios[-1]:.3f}", flush=True)
-    print(f"median ratio {statistics.median(ratios):.3f} (aim: at least 0.9)")
+        plain_one, plain_two = plain_loop(config, 1), plain_loop(config, 2)
+        (one, _), (two, waits) = platform(config, 1), platform(config, 2)
+        found = {
+            "two workers to the plain loop's two threads (aim: at least 0.9)": two / plain_two,
+            "one worker to the plain loop's one thread (aim: at least 1 / 1.05)": one / plain_one,
+            "two workers to one (aim: at least 1.8)": two / one,
+            "share of waiting for data (aim: at most 0.02)": waits,
+        }
+        for name, ratio in found.items():
+            ratios.setdefault(name, []).append(ratio)
+        print(
+            f"round {turn}: tokens/s  plain, one thread {plain_one:,.0f}  two threads {plain_two:,.0f}  one worker "
+            f"{one:,.0f}  two workers {two:,.0f}",
+            flush=True,
+        )
+    for name, values in ratios.items():
+        print(f"{statistics.median(values):.3f}  {name}")
 
 
 if __name__ == "__main__":
