@@ -1,7 +1,7 @@
 """Training speed: the platform against a plain PyTorch loop, and two workers against one.
 
 All train the demo's model on the demo's updates; the plain loop takes each update as one padded batch, without Ray,
-logging or checkpoints. They run in turn and ratios are taken round by round, since the speed of a shared machine drifts.
+logging or checkpoints. They run in turn and ratios are taken round by round, since a shared machine's speed drifts.
 
     python -m tests.benchmarks.training_speed [ROUNDS] [STEPS]
 """
@@ -54,7 +54,7 @@ def plain_loop(config: RunConfig, threads: int) -> float:
 
 
 def platform(config: RunConfig, workers: int) -> tuple[float, float]:
-    """Target pieces a second of `recurray train` with workers of one thread, from its own log; the share of data wait."""
+    """Target pieces a second of `recurray train` with workers of one thread, by its own log, and its wait for data."""
     folder = Path(config.folder)
     shutil.rmtree(folder, ignore_errors=True)
     settings = [f"name={config.name}", f"training.steps={config.training.steps}"]
