@@ -333,6 +333,9 @@ def test_a_folder_that_cannot_be_reached_is_named_before_anything_starts(
     for place in ("nosuch://bucket/run", "fsspec+nosuch://bucket/run"):
         with pytest.raises(UserError, match=r"checkpoints.folder: .*nosuch://bucket/run is no folder's address"):
             train(claimed(tiny_recipe, place))
+    with pytest.raises(UserError, match=r"checkpoints.folder: an address with a password in it") as mistake:
+        train(claimed(tiny_recipe, "s3://me:secret@bucket/run"))
+    assert "secret@" not in str(mistake.value)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"checkpoints.folder: .*file/below cannot be written"):
         CheckpointStore(str(tmp_path / "file" / "below")).open()

@@ -126,7 +126,7 @@ def _claim(folder: Path, config: "RunConfig", store: "CheckpointStore") -> None:
     path = folder / "config.yaml"
     before = load_config(path) if path.exists() else None
     _compare(str(folder), before, config, "give the run another name, or start over with --fresh")
-    _compare(store.place, begun_with(store), config, "name another checkpoints.folder, or start over with --fresh")
+    _compare(store.shown, begun_with(store), config, "name another checkpoints.folder, or start over with --fresh")
     folder.mkdir(parents=True, exist_ok=True)
     if before is not None:
         for sentence in bring_newest(CheckpointStore.of(before, folder), store):

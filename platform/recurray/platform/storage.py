@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from pyarrow import ArrowException
 from pyarrow.fs import FileSystem, FileType, LocalFileSystem, copy_files
@@ -46,10 +47,16 @@ def local_folder(place: str | Path) -> Iterator[Path]:
 def file_system_of(place: str, key: str) -> tuple[FileSystem, str, bool]:
     """A folder's file system, its path there, and whether it is a disk, where a folder can be renamed.
 
-    Raises UserError that names the `key` of the configuration where the place is a URI of no kind that is known.
+    Raises UserError that names the `key` of the configuration where the place is a URI of no kind that is known, or has
+    a password in it.
     """
     if "://" not in place:
         return LocalFileSystem(), place, True
+    if urlsplit(place).password is not None:
+        raise UserError(
+            f"{key}: an address with a password in it would be written into logs; leave it out, and give it by the "
+            "environment, as in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
     try:
         files, path = FileSystem.from_uri(place)
     except (ArrowException, ValueError, ImportError, OSError) as fault:

@@ -65,6 +65,8 @@ class CheckpointStore:
 
     def __init__(self, place: str) -> None:
         self.place = place
+        self.shown = place.partition("?")[0] if "://" in place else place
+        """The place in messages: without a URI's options."""
         self._files, self._root, self._renames = file_system_of(place, key="checkpoints.folder")
 
     @classmethod
@@ -81,7 +83,7 @@ class CheckpointStore:
                 pass
         except OSError as fault:
             raise UserError(
-                f"checkpoints.folder: {self.place} cannot be written ({reason_of(fault)}); check the address and your "
+                f"checkpoints.folder: {self.shown} cannot be written ({reason_of(fault)}); check the address and your "
                 "access to it."
             ) from None
 
@@ -99,7 +101,7 @@ class CheckpointStore:
 
         Raises DamagedError, OSError where the storage is out of reach, and UserError for a format that is unknown.
         """
-        where = f"{self.place}/{_name(step)}/{MANIFEST_FILE}"
+        where = f"{self.shown}/{_name(step)}/{MANIFEST_FILE}"
         content = self._content(f"{_name(step)}/{MANIFEST_FILE}")
         if content is None and self._renames:
             raise DamagedError(step, f"{where} is missing")
@@ -113,7 +115,7 @@ class CheckpointStore:
     def read(self, step: int) -> Checkpoint:
         """A checkpoint, if every byte of it is as it was written; raises what `manifest` raises."""
         manifest = self.manifest(step)
-        where, record = f"{self.place}/{_name(step)}/{STATE_FILE}", manifest.files[STATE_FILE]
+        where, record = f"{self.shown}/{_name(step)}/{STATE_FILE}", manifest.files[STATE_FILE]
         content = self._content(f"{_name(step)}/{STATE_FILE}")
         if content is None:
             raise DamagedError(step, f"{where} is missing")
@@ -145,7 +147,7 @@ class CheckpointStore:
         if all(isinstance(fault, UnfinishedError) for fault in faults):
             return None, [f"{fault}, and there is no other checkpoint" for fault in faults]
         raise UserError(
-            f"none of the checkpoints in {self.place} is whole: {'; '.join(map(str, faults))}; put one back from a "
+            f"none of the checkpoints in {self.shown} is whole: {'; '.join(map(str, faults))}; put one back from a "
             "copy, or start over with --fresh."
         )
 
@@ -220,7 +222,7 @@ class CheckpointStore:
     def _unfinished(self) -> list[DamagedError]:
         """What was being written aside when the writer was killed."""
         names = (name for name in self._folders() if name.startswith(_ASIDE + "step-"))
-        return [UnfinishedError(_step(name), f"{self.place}/{name} was never finished") for name in names]
+        return [UnfinishedError(_step(name), f"{self.shown}/{name} was never finished") for name in names]
 
     def _folders(self) -> list[str]:
         entries = self._files.get_file_info(FileSelector(self._root, allow_not_found=True))

@@ -70,7 +70,7 @@ class Checkpoints:
             found, notes = patiently(self._store.newest_whole, self._tell_of_trouble("read"), self._hurry)
         except OSError as fault:
             raise UserError(
-                f"the checkpoints in {self._store.place} could not be read for {PATIENCE_SECONDS:.0f} s "
+                f"the checkpoints in {self._store.shown} could not be read for {PATIENCE_SECONDS:.0f} s "
                 f"({reason_of(fault)}); checkpoints.folder must be one that all nodes reach."
             ) from None
         for note in notes:
@@ -89,7 +89,7 @@ class Checkpoints:
         try:
             self._delete_old(step)
         except OSError as fault:
-            self._tell(f"old checkpoints in {self._store.place} could not be deleted ({reason_of(fault)})")
+            self._tell(f"old checkpoints in {self._store.shown} could not be deleted ({reason_of(fault)})")
 
     def _delete_old(self, newest: int) -> None:
         """Deletes what is not to be kept; what lies ahead of the newest was damaged: the run went back before it."""
@@ -115,14 +115,14 @@ class Checkpoints:
             if self._last_whole is not None:
                 before = f"the last good checkpoint is that of step {self._last_whole}, and intact"
             raise UserError(
-                f"a checkpoint could not be written to {self._store.place} for {PATIENCE_SECONDS:.0f} s "
+                f"a checkpoint could not be written to {self._store.shown} for {PATIENCE_SECONDS:.0f} s "
                 f"({reason_of(fault)}); {before}; make room, or name another checkpoints.folder, and the same command "
                 "goes on."
             ) from None
 
     def _tell_of_trouble(self, what: str) -> Callable[[OSError], object]:
         return lambda fault: self._tell(
-            f"checkpoints in {self._store.place} cannot be {what} ({reason_of(fault)}); trying again for "
+            f"checkpoints in {self._store.shown} cannot be {what} ({reason_of(fault)}); trying again for "
             f"{PATIENCE_SECONDS:.0f} s"
         )
 

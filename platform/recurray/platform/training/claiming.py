@@ -24,7 +24,7 @@ def begun_with(store: CheckpointStore) -> RunConfig | None:
                 continue
             except ValidationError:
                 raise UserError(
-                    f"{store.place} holds checkpoints of a run with a configuration that this version does not know; "
+                    f"{store.shown} holds checkpoints of a run with a configuration that this version does not know; "
                     "name another checkpoints.folder."
                 ) from None
     return None
@@ -35,7 +35,7 @@ def throw_away(store: CheckpointStore, name: str) -> None:
     begun = begun_with(store)
     if begun is not None and begun.name != name:
         raise UserError(
-            f"{store.place} holds the checkpoints of run {begun.name}, which --fresh does not delete for {name}; name "
+            f"{store.shown} holds the checkpoints of run {begun.name}, which --fresh does not delete for {name}; name "
             "another checkpoints.folder."
         )
     with _reachable(store):
@@ -58,7 +58,7 @@ def bring_newest(before: CheckpointStore, store: CheckpointStore) -> list[str]:
     manifest = found.manifest
     with _reachable(store):
         store.write(manifest.step, manifest.score, manifest.config, found.state)
-    return [*told, f"the checkpoint of step {manifest.step} was copied from {before.place} to {store.place}"]
+    return [*told, f"the checkpoint of step {manifest.step} was copied from {before.shown} to {store.shown}"]
 
 
 @contextmanager
@@ -67,6 +67,6 @@ def _reachable(store: CheckpointStore) -> Iterator[None]:
         yield
     except OSError as fault:
         raise UserError(
-            f"checkpoints.folder: {store.place} cannot be reached ({reason_of(fault)}); check the address and your "
+            f"checkpoints.folder: {store.shown} cannot be reached ({reason_of(fault)}); check the address and your "
             "access to it."
         ) from None
