@@ -17,6 +17,8 @@ from tests.wandb_file import logged_rows
 
 STEPS = 80
 DEADLINE_SECONDS = 240
+ON_THE_WAY = 2
+"""Rows that may still arrive from a worker that is dead by then."""
 
 Kind = Literal["a worker", "everything", "while a checkpoint is written", "a node"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -117,7 +119,7 @@ def kill_tree(pid: int) -> None:
 
 
 def killed_training(recipe: Path, folder: Path, name: str, kill: Kill) -> float:
-    """Trains to the end with a kill on the way; returns the seconds from the kill to the first step after it."""
+    """Trains to the end with a kill on the way; returns the seconds from the kill to the first steps after it."""
     run = folder / "runs" / name
     if kill.kind == "a node":
         return _with_a_node_killed(recipe, folder, name, kill)
@@ -134,7 +136,7 @@ def killed_training(recipe: Path, folder: Path, name: str, kill: Kill) -> float:
         workers = training_workers(process.pid)
         for pid in workers if kill.kind == "while a checkpoint is written" else [workers[kill.seed % len(workers)]]:
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: len(rows(run)) > last or process.poll() is not None)
+    wait_until(lambda: len(rows(run)) > last + ON_THE_WAY or process.poll() is not None)
     seconds = time.monotonic() - began
     finish(process)
     return seconds
@@ -156,7 +158,7 @@ def _with_a_node_killed(recipe: Path, folder: Path, name: str, kill: Kill) -> fl
         wait_until(lambda: len(rows(run)) >= kill.step)
         last, began = len(rows(run)), time.monotonic()
         cluster.remove_node(node, allow_graceful=False)
-        wait_until(lambda: len(rows(run)) > last + 1 or process.poll() is not None)
+        wait_until(lambda: len(rows(run)) > last + ON_THE_WAY or process.poll() is not None)
         seconds = time.monotonic() - began
         finish(process)
     finally:
