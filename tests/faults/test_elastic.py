@@ -10,7 +10,7 @@ import pytest
 from ray.cluster_utils import Cluster
 from tests.faults.kills import assert_same_run, finish, rows, start, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 STEPS = 400
 

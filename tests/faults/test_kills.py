@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.faults.kills import KINDS, Kill, Kind, assert_same_run, finish, killed_training, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 STEP = {"a worker": 47, "everything": 47, "while a checkpoint is written": 30, "a node": 33}
 """In the middle of an epoch, some steps after a checkpoint, or before one."""

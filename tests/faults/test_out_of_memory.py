@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tests.faults.kills import DEADLINE_SECONDS, finish, rows, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 STEPS = 12
 LARGE = [

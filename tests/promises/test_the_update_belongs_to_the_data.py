@@ -75,6 +75,7 @@ def test_a_runs_config_trained_again_by_one_worker_gives_the_losses_of_two_over_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_workers_micro_batches_segments_and_kills_leave_no_trace_in_gradients_and_losses(
     tiny_config: RunConfig, prepared: Prepared, ray_cluster: None, tmp_path: Path
 ) -> None:
