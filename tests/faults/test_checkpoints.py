@@ -138,6 +138,28 @@ def whole(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> tuple[
     return folder / config.folder, config
 
 
+def damage(checkpoints: Path) -> Path:
+    """Flips a bit of the newest one's state."""
+    newest = checkpoints / "step-00000040" / "state.pt"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    return newest
+
+
+def with_folder(config: RunConfig, place: str) -> RunConfig:
+    section = config.checkpoints.model_copy(update={"folder": place, "keep_last": 1})
+    return config.model_copy(update={"checkpoints": section})
+
+
+def assert_same_curve(run: Path, unbroken: Path, first: int) -> None:
+    """That of the unbroken run from its step `first` on."""
+    logged, expected = rows(run), rows(unbroken)[first - 1 :]
+    assert [row["step"] for row in logged] == list(range(first, 41))
+    assert [row["loss"] for row in logged] == pytest.approx([row["loss"] for row in expected], rel=1e-6)
+    assert logged[-1]["dev/loss"] == pytest.approx(expected[-1]["dev/loss"], rel=1e-6)
+
+
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["the same folder", "another storage"])
 def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one_with_the_same_curve(
     whole: tuple[Path, RunConfig],
@@ -151,23 +173,24 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one_with_the_sa
     shutil.copytree(unbroken, run)
     shutil.rmtree(run / "model")
     (run / "metrics.jsonl").write_text("".join((unbroken / "metrics.jsonl").read_text().splitlines(keepends=True)[:32]))
-    newest = run / "checkpoints" / "step-00000040" / "state.pt"
-    content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 1
-    newest.write_bytes(content)
-    if elsewhere:
-        place = f"fsspec+file://{tmp_path}/elsewhere"
-        section = config.checkpoints.model_copy(update={"folder": place, "keep_last": 1})
-        config = config.model_copy(update={"checkpoints": section})
+    newest = damage(run / "checkpoints")
     monkeypatch.chdir(tmp_path)
-    assert train(config) == 0
+    assert train(with_folder(config, f"fsspec+file://{tmp_path}/elsewhere") if elsewhere else config) == 0
     told = capfd.readouterr().err
     assert f"{newest} differs from its checksum; the checkpoint of step 30 is used instead\n" in told
     assert "going on from the checkpoint of step 30\n" in told
-    logged, expected = rows(run), rows(unbroken)
-    assert [row["step"] for row in logged] == list(range(1, 41))
-    assert [row["loss"] for row in logged] == pytest.approx([row["loss"] for row in expected], rel=1e-6)
-    assert logged[-1]["dev/loss"] == pytest.approx(expected[-1]["dev/loss"], rel=1e-6)
+    assert_same_curve(run, unbroken, first=1)
     left = {path.name for path in (tmp_path / "elsewhere" if elsewhere else run / "checkpoints").glob("step-*")}
     assert left == ({"step-00000040"} if elsewhere else {"step-00000020", "step-00000030", "step-00000040"})
     assert not (run / ".ray").exists()
+
+
+def test_a_run_whose_folder_was_lost_goes_on_from_its_checkpoints(
+    whole: tuple[Path, RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken, config = whole
+    shutil.copytree(unbroken / "checkpoints", tmp_path / "elsewhere")
+    damage(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    assert train(with_folder(config, "elsewhere")) == 0
+    assert_same_curve(tmp_path / config.folder, unbroken, first=31)
