@@ -13,6 +13,7 @@ from tests.faults.kills import DEADLINE_SECONDS, finish, kill_tree, rows, start
 from recurray.jobs.train import train
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
+from recurray.platform.training.checkpoint_store import CheckpointStore
 
 NAMESPACES = [["unshare", "-rm"], ["unshare", "-m"], ["sudo", "-n", "unshare", "-m"]]
 """Ways to a private view of the mounts: as a user who may, as root, as one who may become root."""
@@ -147,13 +148,22 @@ def damage(checkpoints: Path) -> Path:
     return newest
 
 
+def make_the_best_one_before(checkpoint: Path) -> None:
+    """Lets it say that a validation before it found what none after it will find."""
+    store = CheckpointStore(str(checkpoint.parent))
+    found = store.read(int(checkpoint.name.removeprefix("step-")))
+    progress = found.state["progress"] | {"best": 1e6}
+    store.write(found.manifest.step, None, found.manifest.config, found.state | {"progress": progress})
+
+
 def with_folder(config: RunConfig, place: str) -> RunConfig:
     section = config.checkpoints.model_copy(update={"folder": place, "keep_last": 1})
     return config.model_copy(update={"checkpoints": section})
 
 
 def assert_same_curve(run: Path, unbroken: Path, first: int) -> None:
-    """That of the unbroken run from its step `first` on."""
+    """That of the unbroken run from its step `first` on, and a model at its end."""
+    assert (run / "model" / "model.safetensors").exists()
     logged, expected = rows(run), rows(unbroken)[first - 1 :]
     assert [row["step"] for row in logged] == list(range(first, 41))
     assert [row["loss"] for row in logged] == pytest.approx([row["loss"] for row in expected], rel=1e-6)
@@ -190,6 +200,7 @@ def test_a_run_whose_folder_was_lost_goes_on_from_its_checkpoints(
 ) -> None:
     unbroken, config = whole
     shutil.copytree(unbroken / "checkpoints", tmp_path / "elsewhere")
+    make_the_best_one_before(tmp_path / "elsewhere" / "step-00000030")
     damage(tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
     assert train(with_folder(config, "elsewhere")) == 0

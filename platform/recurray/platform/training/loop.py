@@ -133,16 +133,19 @@ class TrainingLoop:
         network.train()
         reached = validation.figures[self._prepared.task.best_figure]
         self._score = _finite(reached)
-        if self._learner.judge(reached):
-            from_rank_0(lambda: self._save_model(validation))
+        best = self._learner.judge(reached)
+        from_rank_0(lambda: self._save_model(validation, best=best))
         return validation
 
-    def _save_model(self, validation: Validation) -> None:
-        prepared = self._prepared
+    def _save_model(self, validation: Validation, *, best: bool) -> None:
+        """Saves the best model so far, or this one where that was lost with the run's folder."""
+        prepared, folder = self._prepared, self._folder / "model"
+        if folder.exists() and not best:
+            return
         model = SavedModel(prepared.task, self._learner.judged, prepared.codec, SavedConfig.of(self._config))
         card = model_card(prepared.task, self._config, prepared.counts, self._learner.progress.step, validation.figures)
         with self._needing_room():
-            patiently(lambda: save(self._folder / "model", model, card), tell=lambda fault: None)
+            patiently(lambda: save(folder, model, card), tell=lambda fault: None)
 
     def _row(self, update: Update, learned: Learned) -> dict[str, Any]:
         result = learned.result
