@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from recurray.models import EOS, Padded, Seq2Seq
+from recurray.models import EOS, Hypothesis, Padded, SearchOptions, Seq2Seq, Source, search_targets
 from recurray.models.attention.additive import AdditiveAttention, CoverageAttention
 from recurray.models.attention.attention import Attention
 from recurray.models.attention.multi_head import MultiHeadAttention
@@ -58,6 +58,18 @@ def alone(batch: Padded, row: int) -> Padded:
 def own(batch: Padded) -> list[Tensor]:
     """(length, …) each: the sequences without padding."""
     return [values[:length] for values, length in zip(batch.values, batch.lengths.tolist(), strict=True)]
+
+
+def best_targets(
+    model: Seq2Seq, src: Padded, *, max_lengths: Tensor, room: int | None = None, **options: Any
+) -> list[Hypothesis]:
+    """The best target of each source; by default all are searched at once."""
+    limits = max_lengths.tolist()
+    sources = [Source(values.tolist(), limit) for values, limit in zip(own(src), limits, strict=True)]
+    found = search_targets(
+        model, sources, SearchOptions(**options), room=room or src.values.numel(), device=src.values.device
+    )
+    return [hypotheses[0] for hypotheses in found]
 
 
 def randomized(module: M, seed: int = 0) -> M:

@@ -9,6 +9,7 @@ from tests.models.samples import (
     alone,
     assert_computes,
     assert_same,
+    best_targets,
     build_seq2seq,
     passes_gradcheck,
     random_lines,
@@ -16,7 +17,7 @@ from tests.models.samples import (
 )
 from torch import Tensor
 
-from recurray.models import EOS, Padded, Seq2Seq, beam_search
+from recurray.models import EOS, Padded, Seq2Seq
 from recurray.models.attention.attention import Attended
 from recurray.models.decoders.decoder import Decoded
 from recurray.models.pointer import PointerOutput
@@ -198,7 +199,7 @@ def test_search_finds_a_piece_that_only_copying_can_give(model: Seq2Seq) -> None
     def pieces(gate: float) -> list[int]:
         with torch.no_grad():
             model.output.gate.bias.fill_(gate)
-        return beam_search(model, line, beam_size=3, length_penalty=0.6, max_lengths=torch.tensor([4]))[0].pieces
+        return best_targets(model, line, beam_size=3, length_penalty=0.6, max_lengths=torch.tensor([4]))[0].pieces
 
     assert pieces(-50.0) == [piece] * 3
     assert piece not in pieces(50.0)

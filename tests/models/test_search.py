@@ -2,15 +2,28 @@
 
 import itertools
 import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pytest
 import torch
-from tests.models import equations
-from tests.models.samples import FAMILIES, alone, build_seq2seq
+from tests.models.plain_search import Follow, plain_beam_search, teacher_forced
+from tests.models.samples import FAMILIES, best_targets, build_seq2seq, own
 from torch import Tensor
 
-from recurray.models import BOS, EOS, PAD, UNK, Hypothesis, Padded, Seq2Seq, beam_search
-from recurray.models.pointer import PointerOutput
+from recurray.models import (
+    BOS,
+    EOS,
+    PAD,
+    UNK,
+    Hypothesis,
+    Padded,
+    Sampling,
+    SearchOptions,
+    Seq2Seq,
+    Source,
+    search_targets,
+)
 
 VOCAB, SOURCES, FEW, MAX_SRC_LENGTH, SHARPNESS = 24, 24, 8, 7, 4.0
 
@@ -25,6 +38,13 @@ def build(vocab_size: int, sharpness: float, family: str = "lstm") -> Seq2Seq:
                 parameter.normal_(std=sharpness * parameter.shape[1] ** -0.5)
         model.output.bias[EOS] = 2.0
     return model.requires_grad_(False)
+
+
+class Scored(NamedTuple):
+    """What a hypothesis is compared with."""
+
+    pieces: list[int]
+    score: float
 
 
 @pytest.fixture(scope="module")
@@ -44,76 +64,27 @@ def max_lengths() -> Tensor:
     return torch.tensor([1, 2, 4] + [12] * (SOURCES - 3))
 
 
-class NextPiece:
-    """Log-probabilities of the piece after a prefix, by teacher forcing over one source's whole prefix."""
-
-    def __init__(self, model: Seq2Seq, src: Padded, row: int) -> None:
-        self._model = model
-        self._src = alone(src, row)
-        self._start = model.decoder.start(model.encode(self._src))
-        self._known: dict[tuple[int, ...], list[float]] = {}
-
-    def __call__(self, prefix: tuple[int, ...]) -> list[float]:
-        if prefix not in self._known:
-            self._known[prefix] = self._probabilities(prefix).log().tolist()
-        return self._known[prefix]
-
-    def _probabilities(self, prefix: tuple[int, ...]) -> Tensor:
-        output = self._model.output
-        embedded = self._model.tgt_embedding(torch.tensor([[BOS, *prefix]]))
-        decoded = self._model.decoder(embedded, self._start, None)
-        readout = decoded.readouts_bte[0, -1]
-        if not isinstance(output, PointerOutput):
-            return equations.vocabulary(output, readout)
-        told = decoded.attended.contexts_btd[0, -1], decoded.outputs_btd[0, -1], embedded[0, -1]
-        weights, pieces = decoded.attended.weights_bts[0, -1], self._src.values[0].tolist()
-        return equations.pointer(output, readout, told, weights, pieces)
-
-
 @pytest.fixture(scope="module")
-def next_pieces(model: Seq2Seq, src: Padded) -> list[NextPiece]:
-    return [NextPiece(model, src, row) for row in range(SOURCES)]
+def followers(model: Seq2Seq, src: Padded) -> list[Follow]:
+    return [teacher_forced(model, src, row) for row in range(SOURCES)]
 
 
-def penalized(log_probability: float, length: int, alpha: float) -> float:
-    return log_probability / math.pow((5 + length) / 6, alpha)
+def plain_best(follow: Follow, beam_size: int, alpha: float, limit: int) -> Hypothesis:
+    options = SearchOptions(beam_size=beam_size, length_penalty=alpha)
+    return plain_beam_search(follow, VOCAB, Source([], limit), options)[0]
 
 
-def plain_beam_search(next_piece: NextPiece, beam_size: int, alpha: float, max_length: int) -> Hypothesis:
-    """The definition of `beam_search`."""
-    live: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    finished: list[Hypothesis] = []
-    for length in range(1, max_length + 1):
-        allowed = [EOS] if length == max_length else [EOS, *range(EOS + 1, VOCAB)]
-        candidates = sorted(
-            ((total + next_piece(prefix)[piece], (*prefix, piece)) for total, prefix in live for piece in allowed),
-            reverse=True,
-        )
-        finished += [
-            Hypothesis(list(prefix[:-1]), penalized(total, length, alpha))
-            for total, prefix in candidates[:beam_size]
-            if prefix[-1] == EOS
-        ]
-        finished.sort(key=lambda hypothesis: hypothesis.score, reverse=True)
-        live = [(total, prefix) for total, prefix in candidates if prefix[-1] != EOS][:beam_size]
-        if len(finished) >= beam_size or not live:
-            break
-        if finished and penalized(live[0][0], max_length, alpha) <= finished[0].score:
-            break
-    return finished[0]
-
-
-def best_of_all(next_piece: NextPiece, vocab: int, max_length: int, alpha: float) -> Hypothesis:
+def best_of_all(follow: Follow, vocab: int, max_length: int, alpha: float) -> Scored:
     """The best of all targets of at most `max_length` pieces, every one of them scored."""
     scored = []
     for length in range(1, max_length + 1):
         for pieces in itertools.product(range(EOS + 1, vocab), repeat=length - 1):
-            total = sum(next_piece(pieces[:time])[piece] for time, piece in enumerate((*pieces, EOS)))
-            scored.append(Hypothesis(list(pieces), penalized(total, length, alpha)))
+            total = sum(follow(pieces[:time])[0][piece] for time, piece in enumerate((*pieces, EOS)))
+            scored.append(Scored(list(pieces), total / math.pow((5 + length) / 6, alpha)))
     return max(scored, key=lambda hypothesis: hypothesis.score)
 
 
-def assert_same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
+def assert_same(found: Sequence[Hypothesis], expected: Sequence[Hypothesis | Scored]) -> None:
     assert [hypothesis.pieces for hypothesis in found] == [hypothesis.pieces for hypothesis in expected]
     assert [hypothesis.score for hypothesis in found] == pytest.approx(
         [hypothesis.score for hypothesis in expected], rel=1e-6, abs=1e-6
@@ -123,16 +94,13 @@ def assert_same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("beam_size", [1, 3, 5])
 def test_the_search_finds_what_a_plain_one_finds(
-    model: Seq2Seq, src: Padded, max_lengths: Tensor, next_pieces: list[NextPiece], beam_size: int, alpha: float
+    model: Seq2Seq, src: Padded, max_lengths: Tensor, followers: list[Follow], beam_size: int, alpha: float
 ) -> None:
-    found = beam_search(model, src, beam_size=beam_size, length_penalty=alpha, max_lengths=max_lengths)
+    found = best_targets(model, src, beam_size=beam_size, length_penalty=alpha, max_lengths=max_lengths)
     limits = max_lengths.tolist()
     assert_same(
         found,
-        [
-            plain_beam_search(next_piece, beam_size, alpha, limit)
-            for next_piece, limit in zip(next_pieces, limits, strict=True)
-        ],
+        [plain_best(follow, beam_size, alpha, limit) for follow, limit in zip(followers, limits, strict=True)],
     )
 
 
@@ -140,7 +108,7 @@ def test_the_model_of_these_tests_sets_beams_penalties_and_limits_apart(
     model: Seq2Seq, src: Padded, max_lengths: Tensor
 ) -> None:
     def pieces(beam_size: int, alpha: float) -> list[list[int]]:
-        found = beam_search(model, src, beam_size=beam_size, length_penalty=alpha, max_lengths=max_lengths)
+        found = best_targets(model, src, beam_size=beam_size, length_penalty=alpha, max_lengths=max_lengths)
         return [hypothesis.pieces for hypothesis in found]
 
     settings = [pieces(1, 0.0), pieces(3, 0.0), pieces(5, 0.0), pieces(5, 0.6), pieces(5, 1.0)]
@@ -159,11 +127,11 @@ def test_the_search_finds_what_a_plain_one_finds_with_models_of_every_family(
     family: Seq2Seq, src: Padded, max_lengths: Tensor, beam_size: int
 ) -> None:
     some = torch.arange(FEW)
-    found = beam_search(
+    found = best_targets(
         family, src.select(some), beam_size=beam_size, length_penalty=0.6, max_lengths=max_lengths[:FEW]
     )
     expected = [
-        plain_beam_search(NextPiece(family, src, row), beam_size, 0.6, limit)
+        plain_best(teacher_forced(family, src, row), beam_size, 0.6, limit)
         for row, limit in enumerate(max_lengths[:FEW].tolist())
     ]
     assert_same(found, expected)
@@ -176,7 +144,7 @@ def assert_any_batch_gives_the_same(
     def search(rows: Tensor) -> list[Hypothesis]:
         part = src.select(rows)
         trimmed = part.with_values(part.values[:, : int(part.lengths.max())])
-        return beam_search(
+        return best_targets(
             model, trimmed, beam_size=beam_size, length_penalty=0.6, max_lengths=max_lengths.index_select(0, rows)
         )
 
@@ -201,19 +169,19 @@ def test_a_source_gets_the_same_hypothesis_alone_and_in_a_batch_from_models_of_e
     assert_any_batch_gives_the_same(family, src.select(some), max_lengths[:FEW], beam_size=4, batch_size=1)
 
 
-def test_a_beam_of_one_is_argmax_decoding(model: Seq2Seq, src: Padded, next_pieces: list[NextPiece]) -> None:
+def test_a_beam_of_one_is_argmax_decoding(model: Seq2Seq, src: Padded, followers: list[Follow]) -> None:
     expected = []
-    for next_piece in next_pieces:
+    for follow in followers:
         prefix: tuple[int, ...] = ()
         total = 0.0
         while not prefix or prefix[-1] != EOS:
-            log_probs = [float("-inf")] * EOS + next_piece(prefix)[EOS:]
+            log_probs = [float("-inf")] * EOS + follow(prefix)[0][EOS:]
             piece = EOS if len(prefix) == 11 else max(range(VOCAB), key=log_probs.__getitem__)
             total += log_probs[piece]
             prefix = (*prefix, piece)
-        expected.append(Hypothesis(list(prefix[:-1]), total))
+        expected.append(Scored(list(prefix[:-1]), total))
     limits = torch.full((SOURCES,), 12)
-    assert_same(beam_search(model, src, beam_size=1, length_penalty=0.0, max_lengths=limits), expected)
+    assert_same(best_targets(model, src, beam_size=1, length_penalty=0.0, max_lengths=limits), expected)
 
 
 @pytest.mark.parametrize("beam_size", [1, 5])
@@ -222,7 +190,7 @@ def test_no_hypothesis_holds_pad_unk_bos_or_eos_however_much_the_model_likes_the
 ) -> None:
     model = build(VOCAB, SHARPNESS)
     model.output.bias[[PAD, UNK, BOS]] = 20.0
-    found = beam_search(model, src, beam_size=beam_size, length_penalty=0.6, max_lengths=max_lengths)
+    found = best_targets(model, src, beam_size=beam_size, length_penalty=0.6, max_lengths=max_lengths)
     assert not {PAD, UNK, BOS, EOS} & {piece for hypothesis in found for piece in hypothesis.pieces}
 
 
@@ -232,7 +200,7 @@ def test_no_hypothesis_is_longer_than_its_own_maximum_when_the_model_never_wants
 ) -> None:
     model = build(VOCAB, SHARPNESS)
     model.output.bias[EOS] = -50.0
-    found = beam_search(model, src, beam_size=beam_size, length_penalty=0.6, max_lengths=max_lengths)
+    found = best_targets(model, src, beam_size=beam_size, length_penalty=0.6, max_lengths=max_lengths)
     assert [len(hypothesis.pieces) + 1 for hypothesis in found] == max_lengths.tolist()
 
 
@@ -242,7 +210,7 @@ def test_the_search_ends_at_the_maximum_length_even_where_a_broken_model_gives_n
 ) -> None:
     model = build(VOCAB, SHARPNESS)
     model.output.bias[EOS + 1] = float("nan")
-    found = beam_search(model, src, beam_size=3, length_penalty=0.6, max_lengths=max_lengths)
+    found = best_targets(model, src, beam_size=3, length_penalty=0.6, max_lengths=max_lengths)
     assert all(len(hypothesis.pieces) < limit for hypothesis, limit in zip(found, max_lengths.tolist(), strict=True))
 
 
@@ -251,8 +219,154 @@ def test_a_beam_wide_enough_finds_the_best_of_all_targets(src: Padded, alpha: fl
     vocab, max_length = EOS + 3, 4
     model = build(vocab, sharpness=1.5)
     lines = src.with_values(src.values % 2 + EOS + 1)
-    found = beam_search(
+    found = best_targets(
         model, lines, beam_size=16, length_penalty=alpha, max_lengths=torch.full((SOURCES,), max_length)
     )
-    expected = [best_of_all(NextPiece(model, lines, row), vocab, max_length, alpha) for row in range(SOURCES)]
+    expected = [best_of_all(teacher_forced(model, lines, row), vocab, max_length, alpha) for row in range(SOURCES)]
     assert_same(found, expected)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "n-best": {"n_best": 3},
+    "coverage penalty": {"coverage_penalty": 0.4},
+    "no repeated piece": {"no_repeat_ngram": 1},
+    "no repeated pair": {"no_repeat_ngram": 2},
+    "forbidden": {"forbidden": (EOS + 2, EOS + 5, EOS + 9)},
+    "alignments": {"alignments": True},
+    "all of them": {
+        "n_best": 2,
+        "coverage_penalty": 0.2,
+        "no_repeat_ngram": 2,
+        "forbidden": (EOS + 3,),
+        "alignments": True,
+    },
+}
+
+
+def sources_of(src: Padded, **limits: Any) -> list[Source]:
+    return [Source(pieces.tolist(), **({"max_length": 12} | limits)) for pieces in own(src)]
+
+
+def assert_plain_search_finds_the_same(
+    model: Seq2Seq, src: Padded, sources: list[Source], options: SearchOptions, room: int
+) -> list[list[Hypothesis]]:
+    found = search_targets(model, sources, options, room=room, device=torch.device("cpu"))
+    for row, (hypotheses, source) in enumerate(zip(found, sources, strict=True)):
+        expected = plain_beam_search(teacher_forced(model, src, row), VOCAB, source, options)
+        assert_same(hypotheses, expected)
+        for one, other in zip(hypotheses, expected, strict=True):
+            assert one.log_probs == pytest.approx(other.log_probs, abs=1e-5)
+            assert one.places == other.places
+    return found
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("beam_size", [3, 5])
+def test_with_each_option_the_search_finds_what_its_definition_does(
+    model: Seq2Seq, src: Padded, option: str, beam_size: int
+) -> None:
+    options = SearchOptions(beam_size=beam_size, length_penalty=0.6, **OPTIONS[option])
+    assert_plain_search_finds_the_same(model, src, sources_of(src), options, room=src.values.numel())
+
+
+@pytest.mark.parametrize("limits", [{"min_length": 6}, {"min_length": 12}, {"prefix": [9, 5, 9]}, {"prefix": [7] * 30}])
+def test_targets_keep_their_least_lengths_and_begin_as_they_must(
+    model: Seq2Seq, src: Padded, limits: dict[str, Any]
+) -> None:
+    options = SearchOptions(beam_size=4, n_best=2, no_repeat_ngram=2, forbidden=(5,), alignments=True)
+    sources = sources_of(src, **limits)
+    found = assert_plain_search_finds_the_same(model, src, sources, options, room=src.values.numel())
+    for source, hypotheses in zip(sources, found, strict=True):
+        for one in hypotheses:
+            assert source.min_length <= len(one.pieces) + 1 <= 12
+            assert one.pieces[: len(source.prefix)] == list(source.prefix)[:11]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def calm_family(request: pytest.FixtureRequest) -> Seq2Seq:
+    """Models that hold nothing for all but impossible, where a pointer's probabilities would end at the least share."""
+    return build(VOCAB, SHARPNESS / 2, request.param)
+
+
+@pytest.mark.parametrize("room", [1, 20, 60])
+def test_sources_that_come_in_when_others_leave_get_what_they_get_alone(
+    calm_family: Seq2Seq, src: Padded, max_lengths: Tensor, room: int
+) -> None:
+    options = SearchOptions(
+        beam_size=3, n_best=2, coverage_penalty=0.3, no_repeat_ngram=2, forbidden=(6,), alignments=True
+    )
+    limits = max_lengths.tolist()
+    sources = [
+        Source(pieces.tolist(), max_length=limit, min_length=limit // 3, prefix=pieces[: row % 3].tolist())
+        for row, (pieces, limit) in enumerate(zip(own(src), limits, strict=True))
+    ]
+    assert_plain_search_finds_the_same(calm_family, src, sources, options, room)
+
+
+def test_where_the_options_leave_no_target_there_is_an_empty_one_and_the_search_ends(
+    model: Seq2Seq, src: Padded
+) -> None:
+    options = SearchOptions(beam_size=3, forbidden=tuple(range(EOS + 1, VOCAB)))
+    found = search_targets(
+        model, sources_of(src, min_length=4), options, room=src.values.numel(), device=torch.device("cpu")
+    )
+    assert all(len(hypotheses) == 1 and hypotheses[0].pieces == [] for hypotheses in found)
+    assert all(hypotheses[0].score == float("-inf") for hypotheses in found)
+
+
+def drawn(model: Seq2Seq, src: Padded, room: int = 10**6, count: int = 2, **settings: Any) -> list[list[Hypothesis]]:
+    options = SearchOptions(n_best=count, length_penalty=0.0, sampling=Sampling(**({"seed": 1} | settings)))
+    return search_targets(model, sources_of(src), options, room=room, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("room", [1, 30])
+def test_a_sources_samples_are_the_same_in_any_batch(family: Seq2Seq, src: Padded, room: int) -> None:
+    for apart, together in zip(drawn(family, src, room), drawn(family, src), strict=True):
+        assert_same(apart, together)
+
+
+def test_samples_differ_by_seed_and_by_number_and_are_scored_by_the_model(model: Seq2Seq, src: Padded) -> None:
+    first, second = drawn(model, src, seed=1), drawn(model, src, seed=2)
+    assert first != second
+    assert any(one.pieces != other.pieces for one, other in first)
+    for row, hypotheses in enumerate(first):
+        follow = teacher_forced(model, src, row)
+        for one in hypotheses:
+            pieces = (*one.pieces, EOS)
+            expected = sum(follow(pieces[:time])[0][piece] for time, piece in enumerate(pieces))
+            assert one.score == pytest.approx(expected, rel=1e-5)
+            assert one.score == pytest.approx(sum(one.log_probs), rel=1e-5)
+
+
+def test_pieces_are_drawn_as_often_as_the_model_says(model: Seq2Seq, src: Padded) -> None:
+    count = 4000
+    line = Padded(src.values[6:7], src.lengths[6:7])
+    (found,) = drawn(model, line, count=count, temperature=2.0)
+    log_probs = torch.tensor(teacher_forced(model, line, 0)(())[0])
+    allowed = torch.full_like(log_probs, float("-inf"))
+    allowed[EOS:] = log_probs[EOS:]
+    expected = (allowed / 2.0).softmax(dim=0)
+    firsts = torch.tensor([(*one.pieces, EOS)[0] for one in found])
+    seen = torch.bincount(firsts, minlength=VOCAB) / count
+    deviation = (expected * (1 - expected) / count).sqrt()
+    assert ((seen - expected).abs() <= 5 * deviation + 1e-9).all()
+
+
+@pytest.mark.parametrize(("settings", "most"), [({"top_k": 2}, 2), ({"top_p": 0.6}, None), ({"top_k": 1}, 1)])
+def test_only_pieces_that_top_k_and_top_p_leave_are_drawn(
+    model: Seq2Seq, src: Padded, settings: dict[str, Any], most: int | None
+) -> None:
+    line = Padded(src.values[6:7], src.lengths[6:7])
+    (found,) = drawn(model, line, count=500, **settings)
+    probabilities = torch.tensor(teacher_forced(model, line, 0)(())[0]).exp()
+    probabilities[:EOS] = 0.0
+    ordered = (probabilities / probabilities.sum()).sort(descending=True)
+    if most is None:
+        most = int((ordered.values.cumsum(0) < 0.6).sum()) + 1
+    left = set(ordered.indices[:most].tolist())
+    assert {(*one.pieces, EOS)[0] for one in found} == left
+
+
+def test_a_sample_of_the_likeliest_piece_only_is_the_greedy_target(model: Seq2Seq, src: Padded) -> None:
+    greedy = best_targets(model, src, beam_size=1, length_penalty=0.0, max_lengths=torch.full((SOURCES,), 12))
+    assert_same([found[0] for found in drawn(model, src, top_k=1)], greedy)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recurray.jobs.translate import translate
-from recurray.platform.config.tree import SearchConfig
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.inference.records import CONTROL, EMPTY, INVALID, SPLIT
 from recurray.platform.inference.translator import Translator
 
@@ -122,7 +122,7 @@ def test_a_job_that_was_killed_does_no_finished_shard_twice(
 _KILLED_JOB = """
 import os, signal, sys
 from pathlib import Path
-from recurray.platform.config.tree import SearchConfig
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.inference.batch_job import predict_file
 from recurray.platform.inference.translator import Translator
 from recurray.platform.ray_session import ray_session

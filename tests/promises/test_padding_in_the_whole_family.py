@@ -4,10 +4,11 @@ from itertools import product
 
 import pytest
 import torch
+from tests.models.samples import best_targets
 from tests.promises.test_padding_never_changes_a_result import DATA, TOLERANCE, padded, relative_difference
 from torch import Tensor
 
-from recurray.models import DropoutKey, Seq2Seq, beam_search
+from recurray.models import DropoutKey, Seq2Seq
 from recurray.platform.config.model import ModelConfig
 from recurray.platform.config.tree import TokenizerConfig
 from recurray.platform.data.tokenizer import Tokenizer
@@ -81,7 +82,7 @@ def loss_and_gradients(network: Seq2Seq, pairs: list[tuple[list[int], list[int]]
 
 def translations(network: Seq2Seq, sources: list[list[int]], beam_size: int) -> list[list[int]]:
     src = padded(sources)
-    found = beam_search(network, src, beam_size=beam_size, length_penalty=1.0, max_lengths=src.lengths + 2)
+    found = best_targets(network, src, beam_size=beam_size, length_penalty=1.0, max_lengths=src.lengths + 2)
     return [hypothesis.pieces for hypothesis in found]
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recurray.models import DropoutKey, Padded, Seq2Seq
-from recurray.platform.config.tree import SearchConfig
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.inference.translator import Translator
 from recurray.platform.saved_model import SavedModel, load
 from recurray.platform.tasks.text import tokenizer_of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from recurray.platform.errors import UserError
 
 if TYPE_CHECKING:
-    from recurray.platform.config.tree import SearchConfig
+    from recurray.platform.config.search import SearchConfig
     from recurray.platform.inference.batch_job import JobReport
     from recurray.platform.inference.text_model import TextModel
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from recurray.jobs.text_files import add_file_arguments, check_file_arguments, run_batch_job, run_over_files
 
 if TYPE_CHECKING:
-    from recurray.platform.config.tree import SearchConfig
+    from recurray.platform.config.search import SearchConfig
     from recurray.platform.inference.batch_job import JobReport
 
 

@@ -8,10 +8,25 @@ if TYPE_CHECKING:
     from recurray.models.loss import LossSums
     from recurray.models.padded import Padded
     from recurray.models.pieces import BOS, EOS, PAD, UNK
-    from recurray.models.search import Hypothesis, beam_search
+    from recurray.models.search.options import Hypothesis, Sampling, SearchOptions, Source
+    from recurray.models.search.search import search_targets
     from recurray.models.seq2seq import Seq2Seq
 
-__all__ = ["BOS", "EOS", "PAD", "UNK", "DropoutKey", "Hypothesis", "LossSums", "Padded", "Seq2Seq", "beam_search"]
+__all__ = [
+    "BOS",
+    "EOS",
+    "PAD",
+    "UNK",
+    "DropoutKey",
+    "Hypothesis",
+    "LossSums",
+    "Padded",
+    "Sampling",
+    "SearchOptions",
+    "Seq2Seq",
+    "Source",
+    "search_targets",
+]
 
 _HOMES = {
     "BOS": "pieces",
@@ -19,11 +34,14 @@ _HOMES = {
     "PAD": "pieces",
     "UNK": "pieces",
     "DropoutKey": "dropout",
-    "Hypothesis": "search",
+    "Hypothesis": "search.options",
     "LossSums": "loss",
     "Padded": "padded",
     "Seq2Seq": "seq2seq",
-    "beam_search": "search",
+    "Sampling": "search.options",
+    "SearchOptions": "search.options",
+    "Source": "search.options",
+    "search_targets": "search.search",
 }
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-_BITS_32 = 0xFFFFFFFF
+BITS_32 = 0xFFFFFFFF
+GOLDEN_RATIO = 0x9E3779B9
+"""Of 2^32: multiples of it lie far apart."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,9 @@ def mix32(bits: Tensor) -> Tensor:
     It is the `lowbias32` finalizer of C. Wellons' search for integer hashes of low bias (2018).
     """
     bits = bits ^ (bits >> 16)
-    bits = (bits * 0x7FEB352D) & _BITS_32
+    bits = (bits * 0x7FEB352D) & BITS_32
     bits = bits ^ (bits >> 15)
-    bits = (bits * 0x846CA68B) & _BITS_32
+    bits = (bits * 0x846CA68B) & BITS_32
     return bits ^ (bits >> 16)
 
 
@@ -58,10 +60,10 @@ class HashedDropout(nn.Module):
 
     def mask(self, key: DropoutKey, units: int) -> Tensor:
         """(B, units): 0 with the probability of dropout, else 1/(1-p)."""
-        row_b = mix32(key.examples & _BITS_32)  # mixed first, or the bits of a step would cancel those of an example
+        row_b = mix32(key.examples & BITS_32)  # mixed first, or the bits of a step would cancel those of an example
         for word in (key.step, key.seed, self._place):
-            row_b = mix32(row_b ^ (word & _BITS_32))
-        unit_d = torch.arange(units, device=row_b.device) * 0x9E3779B9  # the golden ratio: neighbours lie far apart
-        bits_bd = mix32((row_b[:, None] + unit_d) & _BITS_32)
+            row_b = mix32(row_b ^ (word & BITS_32))
+        unit_d = torch.arange(units, device=row_b.device) * GOLDEN_RATIO
+        bits_bd = mix32((row_b[:, None] + unit_d) & BITS_32)
         kept_bd = bits_bd >= int(self.probability * 2**32)
         return kept_bd.float() / (1.0 - self.probability)

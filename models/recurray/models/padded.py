@@ -1,11 +1,12 @@
 """The one type in which a padded batch travels: values with their lengths."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,27 @@ class Padded:
     def select(self, rows: Tensor) -> "Padded":
         """The sequences `rows`, (B',) int64."""
         return Padded(self.values.index_select(0, rows), self.lengths.index_select(0, rows))
+
+    @classmethod
+    def join(cls, parts: "Sequence[Padded]") -> "Padded":
+        """The sequences of several batches, one batch after the other."""
+        return cls(cat_padded([part.values for part in parts]), torch.cat([part.lengths for part in parts]))
+
+
+def cat_padded(parts: Sequence[Tensor], dim: int = 0, *, front: bool = False) -> Tensor:
+    """Tensors one after the other along `dim`, all other dimensions padded with zeros to the longest.
+
+    The zeros stand behind what is there, or with `front` before it.
+    """
+    longest = [max(sizes) for sizes in zip(*(part.shape for part in parts), strict=True)]
+    return torch.cat([_grown(part, longest, dim, front) for part in parts], dim)
+
+
+def _grown(part: Tensor, sizes: Sequence[int], dim: int, front: bool) -> Tensor:
+    missing = [0 if axis == dim else size - part.shape[axis] for axis, size in enumerate(sizes)]
+    if not any(missing):
+        return part
+    return pad(part, [side for size in reversed(missing) for side in ((size, 0) if front else (0, size))])
 
 
 class _PermuteRows(torch.autograd.Function):

@@ -13,7 +13,8 @@ def sinusoids(positions: Tensor, dim: int) -> Tensor:
 def rotate(values_bhtd: Tensor, positions: Tensor) -> Tensor:
     """Rotary embedding (Su et al. 2021): turns unit i and unit i + d/2 together by the position's angle.
 
-    (B, heads, T, d) values, (T,) positions → (B, heads, T, d); products of two turned vectors depend on their distance.
+    (B, heads, T, d) values, (T,) positions or (B, 1, T) for each row its own → (B, heads, T, d); products of two turned
+    vectors depend on their distance.
     """
     angles_tf = _angles(positions, values_bhtd.shape[-1])
     cos_tf, sin_tf = angles_tf.cos().to(values_bhtd.dtype), angles_tf.sin().to(values_bhtd.dtype)
@@ -22,6 +23,6 @@ def rotate(values_bhtd: Tensor, positions: Tensor) -> Tensor:
 
 
 def _angles(positions: Tensor, dim: int) -> Tensor:
-    """(T, ⌈dim / 2⌉), in double precision: in single precision, far positions could not be told apart exactly."""
+    """(…, T) → (…, T, ⌈dim / 2⌉), in double precision: in single, far positions could not be told apart exactly."""
     frequencies_f = 10_000 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=positions.device) / dim)
-    return positions[:, None] * frequencies_f
+    return positions[..., None] * frequencies_f

@@ -1,11 +1,13 @@
 """The whole model: source pieces and target pieces in, loss sums out; or source pieces in, search state out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from recurray.models.attention.attention import Attended
 from recurray.models.blocks.block import Block
 from recurray.models.decoders.decoder import Decoder, DecoderState
 from recurray.models.dropout import DropoutKey
@@ -39,9 +41,17 @@ class SearchState:
     """The sources' pieces, (B, S)."""
     decoder: DecoderState
     """The decoder's own."""
+    attended: Attended | None = None
+    """What the last attention found at the step before, if there was one."""
+
+    @property
+    def weights_bks(self) -> Tensor:
+        """(B, K, S') the weights of the encoder's states at the step before."""
+        assert self.attended is not None, "nothing is attended to before the first step"
+        return self.attended.weights_bts
 
     def select(self, sources: Tensor, hypotheses: Tensor) -> "SearchState":
-        """The sources `sources` (B',) and the hypotheses `hypotheses` (B' × K')."""
+        """The sources `sources` (B',) and the hypotheses `hypotheses` (B' × K'), for the step that comes."""
         return SearchState(self.src.select(sources), self.decoder.select(sources, hypotheses))
 
 
@@ -90,4 +100,11 @@ class Seq2Seq(nn.Module):
         """Log-probabilities (B, K, V) of the piece after `pieces_bk`, and the state that goes with them."""
         embedded_bke = self.tgt_embedding(pieces_bk)
         decoded, after = self.decoder.step(embedded_bke, state.decoder)
-        return self.output.log_probs(decoded, embedded_bke, state.src), SearchState(state.src, after)
+        log_probs_bkv = self.output.log_probs(decoded, embedded_bke, state.src)
+        return log_probs_bkv, SearchState(state.src, after, decoded.attended)
+
+    def join(self, states: Sequence[SearchState]) -> SearchState:
+        """The sources of several searches with as many hypotheses each, one search after the other."""
+        return SearchState(
+            Padded.join([state.src for state in states]), self.decoder.join([state.decoder for state in states])
+        )

@@ -13,8 +13,9 @@ from torch import nn
 from recurray.platform.config.extensions import load_extensions_of
 from recurray.platform.config.loading import read_yaml, to_yaml
 from recurray.platform.config.model import ModelConfig
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.config.section import PositiveInt, Section
-from recurray.platform.config.tree import RunConfig, SearchConfig, TaskName
+from recurray.platform.config.tree import RunConfig, TaskName
 from recurray.platform.data.hashing import digest, file_digest
 from recurray.platform.errors import UserError
 from recurray.platform.storage import local_folder

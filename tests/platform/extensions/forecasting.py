@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from recurray.models import DropoutKey, LossSums, Padded
 from recurray.platform.config.model import ModelConfig
-from recurray.platform.config.tree import RunConfig, SearchConfig
+from recurray.platform.config.search import SearchConfig
+from recurray.platform.config.tree import RunConfig
 from recurray.platform.corpora.readers import Pair
 from recurray.platform.errors import UserError
 from recurray.platform.evaluation.scores import TASK_METRICS

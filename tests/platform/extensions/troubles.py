@@ -9,7 +9,7 @@ from torch import nn
 
 from recurray.models import Padded
 from recurray.platform.config.model import ModelConfig
-from recurray.platform.config.tree import SearchConfig
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.tasks.registry import TASKS
 from recurray.platform.tasks.task import Codec
 

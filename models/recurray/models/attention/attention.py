@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recurray.models.padded import Padded
+from recurray.models.padded import Padded, cat_padded
 from recurray.models.precision import widened
 
 AttentionState = tuple[Tensor, ...]
@@ -26,6 +26,11 @@ class Memory:
     def select(self, rows: Tensor) -> "Memory":
         """The memories of the sources `rows`, (B',) int64."""
         return Memory(self.keys.select(rows), self.values_bsd.index_select(0, rows))
+
+    @classmethod
+    def join(cls, parts: "Sequence[Memory]") -> "Memory":
+        """The memories of several batches of sources, one batch after the other."""
+        return cls(Padded.join([part.keys for part in parts]), cat_padded([part.values_bsd for part in parts]))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class HeadProjections(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def split(self, values_btd: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T, D) states at positions (T,) → query, key and value, each (B, heads, T, D / heads)."""
+        """(B, T, D) states at positions (T,) or (B, 1, T) → query, key and value, each (B, heads, T, D / heads)."""
         query, key, value = (
             split_heads(part, self.heads) for part in self.query_key_value(values_btd).chunk(3, dim=-1)
         )

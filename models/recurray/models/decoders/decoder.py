@@ -1,13 +1,14 @@
 """What a decoder is: the whole target at once under teacher forcing, or one piece of each hypothesis in search."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from recurray.models.attention.attention import Attended, Memory
 from recurray.models.dropout import DropoutKey
-from recurray.models.padded import Padded
+from recurray.models.padded import Padded, cat_padded
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,15 @@ class DecoderState:
         """The sources `sources` (B',) and the hypotheses `hypotheses` (B' × K')."""
         memories = tuple(memory.select(sources) for memory in self.memories)
         return DecoderState(memories, tuple(row.index_select(0, hypotheses) for row in self.rows))
+
+
+def join_states(states: Sequence[DecoderState], *, front: bool = False) -> DecoderState:
+    """One state of several, their rows padded with zeros behind what is there, or with `front` before it."""
+    memories = zip(*(state.memories for state in states), strict=True)
+    rows = zip(*(state.rows for state in states), strict=True)
+    return DecoderState(
+        tuple(Memory.join(parts) for parts in memories), tuple(cat_padded(parts, front=front) for parts in rows)
+    )
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,10 @@ class Decoder(nn.Module):
     @abstractmethod
     def start(self, states: Padded) -> DecoderState:
         """The state before the first target piece, from encoder states (B, S, memory_dim); one hypothesis a source."""
+
+    def join(self, states: Sequence[DecoderState]) -> DecoderState:
+        """The sources of several searches, one search after the other; rows are padded with zeros at their ends."""
+        return join_states(states)
 
     @abstractmethod
     def forward(self, embedded_bte: Tensor, start: DecoderState, key: DropoutKey | None) -> Decoded:

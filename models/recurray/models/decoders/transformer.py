@@ -1,6 +1,6 @@
 """The Transformer decoder, for comparison."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +9,13 @@ from torch.nn.functional import scaled_dot_product_attention
 from recurray.models.attention.attention import Attended, Attention, Memory
 from recurray.models.attention.self_attention import HeadProjections, hidden_scores
 from recurray.models.blocks.transformer import FeedForward
-from recurray.models.decoders.decoder import Decoded, Decoder, DecoderState
+from recurray.models.decoders.decoder import Decoded, Decoder, DecoderState, join_states
 from recurray.models.dropout import DropoutKey, HashedDropout
 from recurray.models.padded import Padded
 
-Past = tuple[Tensor, Tensor]
-"""Keys and values of the pieces before, (N, heads, t, d) each, the keys turned by their positions."""
+Past = tuple[Tensor, Tensor, Tensor]
+"""Keys and values of the pieces before, (N, heads, t, d) each, the keys turned by their positions, and (N, t) which of
+them are a hypothesis's own: in search those of sources that came later stand before its first piece."""
 
 
 class CausalSelfAttention(HeadProjections):
@@ -26,17 +27,22 @@ class CausalSelfAttention(HeadProjections):
     def none_yet(self, values: Tensor) -> Past:
         """The past before the first piece, for `values` of (N, …)."""
         dim = self.output.out_features // self.heads
-        return (values.new_zeros(values.shape[0], self.heads, 0, dim),) * 2
+        none_nhtd = values.new_zeros(values.shape[0], self.heads, 0, dim)
+        return none_nhtd, none_nhtd, torch.zeros(values.shape[0], 0, dtype=torch.bool, device=values.device)
 
     def forward(self, values_ntd: Tensor, past: Past) -> tuple[Tensor, Past]:
         """T pieces after those of `past`."""
-        before, after = past[0].shape[2], past[0].shape[2] + values_ntd.shape[1]
-        positions = torch.arange(after, device=values_ntd.device)
-        query, key, value = self.split(values_ntd, positions[before:])
-        key, value = torch.cat((past[0], key), dim=2), torch.cat((past[1], value), dim=2)
-        seen_tt = positions <= positions[before:, None]
-        found = scaled_dot_product_attention(query, key, value, attn_mask=hidden_scores(seen_tt, query.dtype))
-        return self.join(found), (key, value)
+        key_before, value_before, own_nt = past
+        before, pieces = own_nt.shape[1], torch.arange(values_ntd.shape[1], device=values_ntd.device)
+        positions = pieces + own_nt.sum(dim=1)[:, None, None] if before else pieces
+        query, key, value = self.split(values_ntd, positions)
+        key, value = torch.cat((key_before, key), dim=2), torch.cat((value_before, value), dim=2)
+        own_nt = torch.cat((own_nt, own_nt.new_ones(values_ntd.shape[:2])), dim=1)
+        seen = torch.arange(before + len(pieces), device=pieces.device) <= pieces[:, None] + before
+        if before:  # under teacher forcing nothing is before, and all rows see alike
+            seen = seen & own_nt[:, None, None, :]
+        found = scaled_dot_product_attention(query, key, value, attn_mask=hidden_scores(seen, query.dtype))
+        return self.join(found), (key, value, own_nt)
 
 
 class _Layer(nn.Module):
@@ -105,6 +111,13 @@ class TransformerDecoder(Decoder):
         rows = tuple(past for layer in self._layers() for past in layer.self_attention.none_yet(states.values))
         return DecoderState(memories, rows)
 
+    def join(self, states: Sequence[DecoderState]) -> DecoderState:
+        """Pasts end together; places in front that no hypothesis has pieces in are dropped."""
+        joined = join_states(states, front=True)
+        unused = int((~joined.rows[2].any(dim=0)).sum())
+        rows = [row[:, unused:] if row.dtype == torch.bool else row[:, :, unused:] for row in joined.rows]
+        return DecoderState(joined.memories, tuple(rows))
+
     def forward(self, embedded_bte: Tensor, start: DecoderState, key: DropoutKey | None) -> Decoded:
         """Each layer over the whole target, no piece seeing those after it."""
         return self._stack(embedded_bte, start, key)[0]
@@ -118,8 +131,8 @@ class TransformerDecoder(Decoder):
         values = self.input_dropout(inputs, key)
         rows: list[Tensor] = []
         for index, layer in enumerate(self.layers):
-            past = state.rows[2 * index : 2 * index + 2]
-            values, attended, past = layer(values, state.memories[index], past, key)
+            keys, values_before, own = state.rows[3 * index : 3 * index + 3]
+            values, attended, past = layer(values, state.memories[index], (keys, values_before, own), key)
             rows.extend(past)
         outputs = self.norm(values)
         return Decoded(outputs, outputs, attended), tuple(rows)

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from recurray.platform.config.checkpoints import CheckpointsConfig
 from recurray.platform.config.extensions import load_extensions_of
 from recurray.platform.config.model import ModelConfig
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.config.section import PositiveInt, Section, known_name
 from recurray.platform.config.training import TrainingConfig
 from recurray.platform.corpora.sources import Source
@@ -61,19 +62,6 @@ class TokenizerConfig(Section):
     """How pieces are chosen."""
     normalization: Literal["identity", "nfkc", "nmt_nfkc"] = "identity"
     """SentencePiece's rule for characters; identity keeps the text as written, so that `…` stays `…`."""
-
-
-class SearchConfig(Section):
-    """How translations are searched, unless the command says otherwise."""
-
-    beam_size: PositiveInt = 5
-    """Hypotheses kept a line; 1 is greedy."""
-    length_penalty: Annotated[float, Field(ge=0)] = 1.0
-    """GNMT's α: 0 prefers short hypotheses, 1 is about neutral."""
-    max_length_factor: Annotated[float, Field(gt=0)] = 2.0
-    """A hypothesis has at most this many times the source's pieces, and 10 more."""
-    max_length: PositiveInt | None = None
-    """And at most this many pieces, whatever its source, if set."""
 
 
 def _rising(workers: tuple[int, int]) -> tuple[int, int]:

@@ -78,7 +78,22 @@ class Tokenizer:
 
     def pieces(self) -> list[str]:
         """Every piece by its number; `▁` at the start of one stands for a space."""
-        return [str(self._processor.id_to_piece(number)) for number in range(self.vocab_size)]
+        return self.spelled(range(self.vocab_size))
+
+    def spelled(self, numbers: Sequence[int]) -> list[str]:
+        """Each piece as the vocabulary spells it."""
+        return [str(self._processor.id_to_piece(number)) for number in numbers]
+
+    def numbers_of(self, pieces: Sequence[str]) -> list[int]:
+        """The number of each piece as `pieces` spells it; UserError where the vocabulary lacks one."""
+        numbers = [int(self._processor.piece_to_id(piece)) for piece in pieces]
+        for piece, number in zip(pieces, numbers, strict=True):
+            if number in (PAD, UNK, BOS, EOS):
+                raise UserError(
+                    f"`{piece}` is no piece of the model's vocabulary that could be forbidden; a word's first piece "
+                    "begins with ▁, as `spm_export_vocab` lists them."
+                )
+        return numbers
 
     def encode(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Piece numbers of each text, ending in EOS; line ends and other control characters are read as spaces."""

@@ -16,7 +16,7 @@ from typing import Any
 import ray.data
 import torch
 
-from recurray.platform.config.tree import SearchConfig
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.data.hashing import file_digest
 from recurray.platform.errors import UserError
 from recurray.platform.inference.lines import predict_lines

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from recurray.platform.config.tree import SearchConfig
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.inference.records import SPLIT, Notes, readable, split_text
 from recurray.platform.inference.text_model import TextModel
 

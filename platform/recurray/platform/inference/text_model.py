@@ -1,19 +1,35 @@
 """A saved model of texts, ready for use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
 
-from recurray.models import PAD, Padded
-from recurray.platform.config.tree import SearchConfig
+from recurray.models import Hypothesis
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.errors import UserError
 from recurray.platform.saved_model import SavedConfig, SavedModel, load
 from recurray.platform.tasks.text import TextTask, tokenizer_of
 
-BATCH_PIECES = 4096
+ROOM_PIECES = 1024
 """Padded source pieces that are searched at once."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One result of a text."""
+
+    text: str
+    score: float
+    """Log-probability / length penalty, with the coverage penalty if there is one; -inf where there is no result."""
+    pieces: list[str]
+    """What the text is made of, as the vocabulary spells it."""
+    log_probs: list[float]
+    """Log-probability of each piece, and last of the end."""
+    places: list[int] | None
+    """For each piece, and last for the end, the source piece that it attends to most, if asked for."""
 
 
 class TextModel:
@@ -59,35 +75,39 @@ class TextModel:
         return [len(pieces) for pieces in self._tokenizer.encode(texts)]
 
     def predict(self, texts: Sequence[str], search: SearchConfig | None = None) -> list[str]:
-        """One result a text, in order; each is the same whatever texts stand beside it.
+        """The best result of each text, in order; each is the same whatever texts stand beside it.
 
-        Texts of like length are searched together. `search` replaces the model's own settings.
+        `search` replaces the model's own settings.
+        """
+        return [results[0].text for results in self.find(texts, search)]
+
+    def find(
+        self, texts: Sequence[str], search: SearchConfig | None = None, prefixes: Sequence[str] | None = None
+    ) -> list[list[Result]]:
+        """The results of each text, at most `search.n_best`, the best first.
+
+        `prefixes` are what the results begin with, a text each. Texts of like length are searched together.
         """
         search = search or self.search
         sources = self._tokenizer.encode(texts)
-        results = [""] * len(sources)
-        for rows in _batches([len(source) for source in sources]):
-            src = self._padded([sources[row] for row in rows])
-            found = self._task.predict(self._network, self._codec, src, search)
-            for row, result in zip(rows, found, strict=True):
-                results[row] = result
+        order = sorted(range(len(sources)), key=lambda row: len(sources[row]))
+        found = self._task.find(
+            self._network,
+            self._codec,
+            [sources[row] for row in order],
+            search,
+            room=ROOM_PIECES,
+            device=self._device,
+            prefixes=prefixes and [prefixes[row] for row in order],
+        )
+        results: list[list[Result]] = [[] for _ in sources]
+        for row, hypotheses in zip(order, found, strict=True):
+            results[row] = self._results(hypotheses)
         return results
 
-    def _padded(self, sources: Sequence[list[int]]) -> Padded:
-        lengths = torch.tensor([len(source) for source in sources])
-        values_bs = torch.full((len(sources), int(lengths.max())), PAD)
-        for row, source in enumerate(sources):
-            values_bs[row, : len(source)] = torch.tensor(source)
-        return Padded(values_bs.to(self._device), lengths.to(self._device))
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Row numbers sorted by length and cut so that a batch has at most BATCH_PIECES padded pieces."""
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        if batch and (len(batch) + 1) * lengths[row] > BATCH_PIECES:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+    def _results(self, hypotheses: Sequence[Hypothesis]) -> list[Result]:
+        texts = self._tokenizer.decode([hypothesis.pieces for hypothesis in hypotheses])
+        return [
+            Result(text, one.score, self._tokenizer.spelled(one.pieces), one.log_probs, one.places)
+            for text, one in zip(texts, hypotheses, strict=True)
+        ]

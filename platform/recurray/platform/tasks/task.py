@@ -16,7 +16,8 @@ from torch import nn
 
 from recurray.models import Padded
 from recurray.platform.config.model import ModelConfig
-from recurray.platform.config.tree import RunConfig, SearchConfig
+from recurray.platform.config.search import SearchConfig
+from recurray.platform.config.tree import RunConfig
 from recurray.platform.corpora.readers import Pair
 
 Sequences = tuple[Sequence[object], Sequence[object]]

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-from torch import Tensor, nn
+import torch
+from torch import nn
 
-from recurray.models import Padded, Seq2Seq, beam_search
+from recurray.models import Hypothesis, Padded, Sampling, SearchOptions, Seq2Seq, Source, search_targets
 from recurray.platform.config.model import ModelConfig
-from recurray.platform.config.tree import RunConfig, SearchConfig
+from recurray.platform.config.search import SearchConfig
+from recurray.platform.config.tree import RunConfig
 from recurray.platform.corpora.readers import Pair
 from recurray.platform.data.tokenizer import Tokenizer
 from recurray.platform.network import build_seq2seq, check_model
@@ -59,21 +61,54 @@ class TextTask(Task):
 
     def predict(self, network: nn.Module, codec: Codec, src: Padded, search: SearchConfig) -> list[str]:
         """Searches each source's target."""
+        lengths = src.lengths.tolist()
+        sources = [row[:length] for row, length in zip(src.values.tolist(), lengths, strict=True)]
+        found = self.find(network, codec, sources, search, room=src.values.numel(), device=src.values.device)
+        return tokenizer_of(codec).decode([hypotheses[0].pieces for hypotheses in found])
+
+    def find(
+        self,
+        network: nn.Module,
+        codec: Codec,
+        sources: Sequence[Sequence[int]],
+        search: SearchConfig,
+        *,
+        room: int,
+        device: torch.device,
+        prefixes: Sequence[str] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """The best targets of each source; `room` as in `search_targets`.
+
+        `prefixes` are texts that targets begin with. UserError where the vocabulary lacks a forbidden piece.
+        """
         assert isinstance(network, Seq2Seq)
-        found = beam_search(
-            network,
-            src,
-            beam_size=search.beam_size,
-            length_penalty=search.length_penalty,
-            max_lengths=max_lengths(src.lengths, search),
-        )
-        return tokenizer_of(codec).decode([hypothesis.pieces for hypothesis in found])
+        tokenizer = tokenizer_of(codec)
+        begins = [pieces[:-1] for pieces in tokenizer.encode(prefixes)] if prefixes else [[]] * len(sources)
+        limited = [limits(pieces, begin, search) for pieces, begin in zip(sources, begins, strict=True)]
+        return search_targets(network, limited, options_of(search, tokenizer), room=room, device=device)
 
 
-def max_lengths(src_lengths: Tensor, search: SearchConfig) -> Tensor:
-    """(B,) int64: the most pieces, EOS among them, that each source's hypotheses may have."""
-    relative_b = (src_lengths * search.max_length_factor).long() + 10
-    return relative_b if search.max_length is None else relative_b.clamp_max(search.max_length)
+def limits(pieces: Sequence[int], prefix: Sequence[int], search: SearchConfig) -> Source:
+    """A source with the fewest and the most pieces, EOS among them, that its targets may have."""
+    most = int(len(pieces) * search.max_length_factor) + 10 + len(prefix)
+    most = most if search.max_length is None else min(most, search.max_length)
+    fewest = max(search.min_length, int(len(pieces) * search.min_length_factor))
+    return Source(pieces, max_length=most, min_length=min(fewest, most), prefix=prefix)
+
+
+def options_of(search: SearchConfig, tokenizer: Tokenizer) -> SearchOptions:
+    """A configuration for a vocabulary."""
+    drawn = search.sampling
+    return SearchOptions(
+        beam_size=search.beam_size,
+        n_best=search.n_best,
+        length_penalty=search.length_penalty,
+        coverage_penalty=search.coverage_penalty,
+        no_repeat_ngram=search.no_repeat_ngram,
+        forbidden=tuple(tokenizer.numbers_of(search.forbidden)),
+        alignments=search.alignments,
+        sampling=None if drawn is None else Sampling(drawn.seed, drawn.temperature, drawn.top_k, drawn.top_p),
+    )
 
 
 def tokenizer_of(codec: Codec) -> Tokenizer:

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import nn
 
-from recurray.platform.config.tree import SearchConfig
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.corpora.readers import Pair
 from recurray.platform.data.batches import make_batch
 from recurray.platform.data.preparing import Prepared
@@ -39,7 +39,7 @@ class Validator:
     def __init__(self, prepared: Prepared, search: SearchConfig, device: torch.device) -> None:
         self._task, self._codec = prepared.task, prepared.codec
         self._store, self._texts = prepared.dev, prepared.dev_texts
-        self._search, self._device = search.model_copy(update={"beam_size": 1}), device
+        self._search, self._device = search.greedy(), device
         self._share = self._batches()[dist.get_rank() :: dist.get_world_size()]
 
     def _batches(self) -> list[NDArray[np.int64]]:

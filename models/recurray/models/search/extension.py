@@ -1,0 +1,152 @@
+"""One more piece for every hypothesis: the best of all extensions of a source, or one drawn for each."""
+
+import torch
+from torch import Tensor
+
+from recurray.models.dropout import BITS_32, GOLDEN_RATIO, mix32
+from recurray.models.pieces import EOS
+from recurray.models.search.beams import NEVER, Beams, History
+from recurray.models.search.options import Sampling, SearchOptions
+
+_CHUNK = 64
+"""Pieces of the vocabulary of which only the best is looked at first."""
+_LEAST = 1e-30
+"""Coverage below this is none: its logarithm must be finite."""
+
+
+def extend(beams: Beams, log_probs_bkv: Tensor, weights_bks: Tensor | None, options: SearchOptions) -> Tensor:
+    """Adds a piece to every hypothesis; returns (B, K) the hypotheses that the live ones came from.
+
+    `weights_bks` are the attention's weights of this step, needed for alignments and for the coverage penalty. Log-
+    probabilities may be overwritten.
+    """
+    beams.lengths_b = beams.lengths_b + 1
+    if weights_bks is not None and options.coverage_penalty:
+        beams.covered_bks = beams.covered_bks + weights_bks
+    places_bk = torch.zeros_like(beams.last_bk) if weights_bks is None else weights_bks.argmax(dim=-1)
+    if options.sampling:
+        return _draw(beams, log_probs_bkv, places_bk, options, options.sampling)
+    return _keep_best(beams, log_probs_bkv, places_bk, options)
+
+
+def _keep_best(beams: Beams, log_probs_bkv: Tensor, places_bk: Tensor, options: SearchOptions) -> Tensor:
+    size = options.beam_size
+    # Of 2K candidates at most K end here, so that K live ones are left.
+    scores_bc, parents_bc, pieces_bc = best_extensions(beams.scores_bk, log_probs_bkv, 2 * size)
+    log_probs_bc = log_probs_bkv.flatten(1).gather(1, parents_bc * log_probs_bkv.shape[2] + pieces_bc)
+    extended = beams.live.take(parents_bc)
+    extended.write(beams.lengths_b, pieces_bc, log_probs_bc, places_bk.gather(1, parents_bc))
+    ends_bc = pieces_bc == EOS
+    finished_bk = ends_bc[:, :size] & (scores_bc[:, :size] > NEVER)
+    if finished_bk.any():
+        covered_bks = _rows(beams.covered_bks, parents_bc[:, :size])
+        _keep_finished(beams, extended, scores_bc[:, :size], finished_bk, covered_bks, options)
+    beams.scores_bk, live_bk = scores_bc.masked_fill(ends_bc, NEVER).topk(size, dim=1)
+    beams.live = extended.take(live_bk)
+    parents_bk = parents_bc.gather(1, live_bk)
+    beams.covered_bks = _rows(beams.covered_bks, parents_bk)
+    return parents_bk
+
+
+def best_extensions(scores_bk: Tensor, log_probs_bkv: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `count` best sums of a hypothesis's score and a piece's, with their hypotheses and pieces, (B, count) each.
+
+    What is among the best is in one of the `count` chunks of the vocabulary with the best maxima, so only those are
+    gone through: to sort out all of K × V scores would take as long as a layer of the decoder.
+    """
+    batch, size, vocab = log_probs_bkv.shape
+    chunks = -(-vocab // _CHUNK)
+    if chunks * size <= count:
+        flat_bc = (scores_bk[:, :, None] + log_probs_bkv).flatten(1)
+        found_bc, index_bc = flat_bc.topk(count, dim=1)
+        return found_bc, index_bc // vocab, index_bc % vocab
+    padded_bkv = torch.nn.functional.pad(log_probs_bkv, (0, chunks * _CHUNK - vocab), value=NEVER)
+    chunked_bkcw = padded_bkv.view(batch, size, chunks, _CHUNK)
+    maxima_bc = (chunked_bkcw.amax(dim=-1) + scores_bk[:, :, None]).flatten(1)
+    chosen_bn = maxima_bc.topk(count, dim=1).indices
+    rows_bnw = chunked_bkcw.flatten(1, 2).gather(1, chosen_bn[:, :, None].expand(-1, -1, _CHUNK))
+    parents_bn = chosen_bn // chunks
+    totals_bnw = rows_bnw + scores_bk.gather(1, parents_bn)[:, :, None]
+    found_bc, index_bc = totals_bnw.flatten(1).topk(count, dim=1)
+    place_bc = index_bc // _CHUNK
+    pieces_bc = chosen_bn.gather(1, place_bc) % chunks * _CHUNK + index_bc % _CHUNK
+    return found_bc, parents_bn.gather(1, place_bc), pieces_bc.clamp_max(vocab - 1)
+
+
+def _draw(beams: Beams, log_probs_bkv: Tensor, places_bk: Tensor, options: SearchOptions, sampling: Sampling) -> Tensor:
+    """A piece for each hypothesis by the largest score + Gumbel noise (Gumbel 1954; Kool et al. 2019, section 2.3)."""
+    left_bkv = _narrowed(log_probs_bkv.double() / sampling.temperature, sampling)
+    pieces_bk = (left_bkv + _gumbel(beams, left_bkv.shape, sampling.seed)).argmax(dim=-1)
+    log_probs_bk = log_probs_bkv.gather(2, pieces_bk[:, :, None])[:, :, 0]
+    beams.scores_bk = beams.scores_bk + log_probs_bk
+    beams.live.write(beams.lengths_b, pieces_bk, log_probs_bk, places_bk)
+    ends_bk = (pieces_bk == EOS) & (beams.scores_bk > NEVER)
+    final_bk = final_scores(beams, beams.scores_bk, beams.covered_bks, options)
+    beams.done_scores_bk = torch.where(ends_bk, final_bk, beams.done_scores_bk)
+    beams.done = beams.done.replaced(ends_bk, beams.live)
+    beams.scores_bk = beams.scores_bk.masked_fill(ends_bk, NEVER)
+    return torch.arange(places_bk.shape[1], device=places_bk.device).expand_as(places_bk)
+
+
+def _narrowed(scores_bkv: Tensor, sampling: Sampling) -> Tensor:
+    """-inf for what top-k, and then top-p, leave out."""
+    if sampling.top_k is not None and sampling.top_k < scores_bkv.shape[2]:
+        least_bk1 = scores_bkv.topk(sampling.top_k, dim=-1).values[..., -1:]
+        scores_bkv = scores_bkv.masked_fill(scores_bkv < least_bk1, NEVER)
+    if sampling.top_p is not None:
+        sorted_bkv, order_bkv = scores_bkv.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+        before_bkv = sorted_bkv.cumsum(dim=-1) - sorted_bkv
+        left_out_bkv = torch.zeros_like(before_bkv, dtype=torch.bool)
+        left_out_bkv.scatter_(2, order_bkv, before_bkv >= sampling.top_p)
+        scores_bkv = scores_bkv.masked_fill(left_out_bkv, NEVER)
+    return scores_bkv
+
+
+def _gumbel(beams: Beams, shape: torch.Size, seed: int) -> Tensor:
+    """(B, K, V) noise in double precision: a hash of the seed, the source, the sample, the position and the piece."""
+    row_bk = mix32(beams.hashes_b ^ mix32(torch.tensor(seed & BITS_32)))[:, None]
+    row_bk = mix32(row_bk ^ (torch.arange(shape[1], device=row_bk.device) + 1))
+    row_bk = mix32(row_bk ^ beams.lengths_b[:, None])
+    piece_v = torch.arange(shape[2], device=row_bk.device) * GOLDEN_RATIO
+    uniform_bkv = (mix32((row_bk[:, :, None] + piece_v) & BITS_32).double() + 0.5) / 2**32
+    return -(-uniform_bkv.log()).log()
+
+
+def _keep_finished(
+    beams: Beams, extended: History, scores_bk: Tensor, finished_bk: Tensor, covered_bks: Tensor, options: SearchOptions
+) -> None:
+    """Puts the finished ones of the first K candidates among the best K finished so far."""
+    size = scores_bk.shape[1]
+    final_bk = final_scores(beams, scores_bk, covered_bks, options).masked_fill(~finished_bk, NEVER)
+    candidates = History.join((beams.done, extended.each(lambda part: part[:, :size])), 1)
+    beams.done_scores_bk, kept_bk = torch.cat((beams.done_scores_bk, final_bk), dim=1).topk(size, dim=1)
+    beams.done = candidates.take(kept_bk)
+
+
+def final_scores(beams: Beams, scores_bk: Tensor, covered_bks: Tensor, options: SearchOptions) -> Tensor:
+    """(B, K): the score of hypotheses of the present length that end here (Wu et al. 2016, equation 14)."""
+    final_bk = scores_bk / length_penalty(beams.lengths_b, options.length_penalty)[:, None]
+    if not options.coverage_penalty:
+        return final_bk
+    own_bs = torch.arange(covered_bks.shape[2], device=covered_bks.device) < beams.states_b[:, None]
+    log_shares_bks = covered_bks.clamp(_LEAST, 1.0).log() * own_bs[:, None]
+    return final_bk + options.coverage_penalty * log_shares_bks.sum(dim=-1)
+
+
+def length_penalty(lengths_b: Tensor, alpha: float) -> Tensor:
+    """((5 + n) / 6)^α for n pieces, EOS among them."""
+    return ((5.0 + lengths_b) / 6.0) ** alpha
+
+
+def are_done(beams: Beams, options: SearchOptions) -> Tensor:
+    """(B,) bool; for α ≥ 0 the most that a live hypothesis can score is what it has, at the greatest length."""
+    at_end_b = beams.lengths_b >= beams.max_lengths_b
+    if options.sampling:
+        return at_end_b | (beams.scores_bk == NEVER).all(dim=1)
+    full_b = beams.done_scores_bk[:, -1] > NEVER
+    most_b = beams.scores_bk[:, 0] / length_penalty(beams.max_lengths_b, options.length_penalty)
+    return at_end_b | full_b | (most_b <= beams.done_scores_bk[:, options.n_best - 1])
+
+
+def _rows(values_bks: Tensor, rows_bk: Tensor) -> Tensor:
+    return values_bks.gather(1, rows_bk[:, :, None].expand(-1, -1, values_bks.shape[2]))

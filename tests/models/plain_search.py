@@ -1,0 +1,119 @@
+"""The search by its definition: one source at a time, with lists and loops, and no state kept between pieces."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+
+import torch
+from tests.models import equations
+from tests.models.samples import alone
+from torch import Tensor
+
+from recurray.models import BOS, EOS, Hypothesis, Padded, SearchOptions, Seq2Seq, Source
+from recurray.models.pointer import PointerOutput
+
+Next = tuple[list[float], list[float]]
+"""Log-probabilities of the pieces that may follow, and the weights of the encoder's states."""
+
+Follow = Callable[[tuple[int, ...]], Next]
+"""What follows a prefix."""
+
+LEAST_COVERAGE = 1e-30
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A hypothesis; its last piece may be EOS."""
+
+    pieces: tuple[int, ...] = ()
+    log_probs: tuple[float, ...] = ()
+    weights: tuple[list[float], ...] = ()
+
+    @property
+    def total(self) -> float:
+        return sum(self.log_probs)
+
+    def extended(self, piece: int, following: Next) -> "Plain":
+        log_probs, weights = following
+        return Plain((*self.pieces, piece), (*self.log_probs, log_probs[piece]), (*self.weights, weights))
+
+    def score(self, options: SearchOptions) -> float:
+        """Wu et al. 2016, equation 14."""
+        score = self.total / math.pow((5 + len(self.pieces)) / 6, options.length_penalty)
+        if options.coverage_penalty:
+            seen = [min(max(sum(column), LEAST_COVERAGE), 1.0) for column in zip(*self.weights, strict=True)]
+            score += options.coverage_penalty * sum(math.log(share) for share in seen)
+        return score
+
+    def finished(self, options: SearchOptions) -> Hypothesis:
+        places = [weights.index(max(weights)) for weights in self.weights]
+        return Hypothesis(
+            list(self.pieces[:-1]), self.score(options), list(self.log_probs), places if options.alignments else None
+        )
+
+
+def teacher_forced(model: Seq2Seq, src: Padded, row: int) -> Follow:
+    """What follows a prefix of a source's target, by one pass over the whole prefix, each by its written equation."""
+    line = alone(src, row)
+    start = model.decoder.start(model.encode(line))
+    known: dict[tuple[int, ...], Next] = {}
+
+    def probabilities(prefix: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        output = model.output
+        embedded = model.tgt_embedding(torch.tensor([[BOS, *prefix]]))
+        decoded = model.decoder(embedded, start, None)
+        readout, weights = decoded.readouts_bte[0, -1], decoded.attended.weights_bts[0, -1]
+        if not isinstance(output, PointerOutput):
+            return equations.vocabulary(output, readout), weights
+        told = decoded.attended.contexts_btd[0, -1], decoded.outputs_btd[0, -1], embedded[0, -1]
+        return equations.pointer(output, readout, told, weights, line.values[0].tolist()), weights
+
+    def follow(prefix: tuple[int, ...]) -> Next:
+        if prefix not in known:
+            found, weights = probabilities(prefix)
+            known[prefix] = found.log().tolist(), weights.tolist()
+        return known[prefix]
+
+    return follow
+
+
+def allowed(prefix: tuple[int, ...], vocab: int, source: Source, options: SearchOptions) -> Sequence[int]:
+    """The pieces that may follow a prefix."""
+    if len(prefix) < min(len(source.prefix), source.max_length - 1):
+        return [source.prefix[len(prefix)]]
+    length = len(prefix) + 1
+    if length == source.max_length:
+        return [EOS]
+    pieces = [piece for piece in range(EOS + 1, vocab) if piece not in options.forbidden]
+    if size := options.no_repeat_ngram:
+        before = {prefix[begin : begin + size] for begin in range(len(prefix) - size + 1)}
+        ending = prefix[len(prefix) - size + 1 :]
+        pieces = [piece for piece in pieces if len(prefix) < size or (*ending, piece) not in before]
+    return pieces if length < source.min_length else [EOS, *pieces]
+
+
+def plain_beam_search(follow: Follow, vocab: int, source: Source, options: SearchOptions) -> list[Hypothesis]:
+    """The definition of `search_targets`."""
+    size = options.beam_size
+    live, finished = [Plain()], list[Plain]()
+    for length in range(1, source.max_length + 1):
+        candidates = [
+            one.extended(piece, following)
+            for one in live
+            for following in [follow(one.pieces)]
+            # No other piece of this hypothesis can be among the best of all.
+            for piece in nlargest(2 * size, allowed(one.pieces, vocab, source, options), key=following[0].__getitem__)
+        ]
+        candidates.sort(key=lambda one: one.total, reverse=True)
+        finished += [one for one in candidates[:size] if one.pieces[-1] == EOS]
+        finished.sort(key=lambda one: one.score(options), reverse=True)
+        finished = finished[:size]
+        live = [one for one in candidates[: 2 * size] if one.pieces[-1] != EOS][:size]
+        if len(finished) == size or not live:
+            break
+        most = live[0].total / math.pow((5 + source.max_length) / 6, options.length_penalty)
+        if len(finished) >= options.n_best and most <= finished[options.n_best - 1].score(options):
+            break
+        assert length < source.max_length
+    return [one.finished(options) for one in finished[: options.n_best]]
