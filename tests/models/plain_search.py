@@ -11,13 +11,14 @@ from tests.models.samples import alone
 from torch import Tensor
 
 from recurray.models import BOS, EOS, Hypothesis, Padded, SearchOptions, Seq2Seq, Source
+from recurray.models.decoders.decoder import Decoded
 from recurray.models.pointer import PointerOutput
 
 Next = tuple[list[float], list[float]]
 """Log-probabilities of the pieces that may follow, and the weights of the encoder's states."""
 
-Follow = Callable[[tuple[int, ...]], Next]
-"""What follows a prefix."""
+Follow = Callable[[Sequence[tuple[int, ...]]], list[Next]]
+"""What follows each of some prefixes of one length."""
 
 LEAST_COVERAGE = 1e-30
 
@@ -54,28 +55,30 @@ class Plain:
 
 
 def teacher_forced(model: Seq2Seq, src: Padded, row: int) -> Follow:
-    """What follows a prefix of a source's target, by one pass over the whole prefix, each by its written equation."""
+    """What follows prefixes of a source's target, by one pass over the whole prefixes, each by its written equation."""
     line = alone(src, row)
     start = model.decoder.start(model.encode(line))
-    known: dict[tuple[int, ...], Next] = {}
 
-    def probabilities(prefix: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        output = model.output
-        embedded = model.tgt_embedding(torch.tensor([[BOS, *prefix]]))
-        decoded = model.decoder(embedded, start, None)
-        readout, weights = decoded.readouts_bte[0, -1], decoded.attended.weights_bts[0, -1]
-        if not isinstance(output, PointerOutput):
-            return equations.vocabulary(output, readout), weights
-        told = decoded.attended.contexts_btd[0, -1], decoded.outputs_btd[0, -1], embedded[0, -1]
-        return equations.pointer(output, readout, told, weights, line.values[0].tolist()), weights
+    def following(prefixes: Sequence[tuple[int, ...]]) -> list[Next]:
+        embedded = model.tgt_embedding(torch.tensor([[BOS, *prefix] for prefix in prefixes]))
+        same = torch.zeros(len(prefixes), dtype=torch.int64)
+        decoded = model.decoder(embedded, start.select(same, same), None)
+        weights_ks = decoded.attended.weights_bts[:, -1]
+        return [
+            (_next_piece(model, line, decoded, embedded, row).log().tolist(), weights.tolist())
+            for row, weights in enumerate(weights_ks)
+        ]
 
-    def follow(prefix: tuple[int, ...]) -> Next:
-        if prefix not in known:
-            found, weights = probabilities(prefix)
-            known[prefix] = found.log().tolist(), weights.tolist()
-        return known[prefix]
+    return following
 
-    return follow
+
+def _next_piece(model: Seq2Seq, line: Padded, decoded: Decoded, embedded: Tensor, row: int) -> Tensor:
+    """Probabilities of the piece after the last."""
+    output, readout = model.output, decoded.readouts_bte[row, -1]
+    if not isinstance(output, PointerOutput):
+        return equations.vocabulary(output, readout)
+    told = decoded.attended.contexts_btd[row, -1], decoded.outputs_btd[row, -1], embedded[row, -1]
+    return equations.pointer(output, readout, told, decoded.attended.weights_bts[row, -1], line.values[0].tolist())
 
 
 def allowed(prefix: tuple[int, ...], vocab: int, source: Source, options: SearchOptions) -> Sequence[int]:
@@ -100,8 +103,7 @@ def plain_beam_search(follow: Follow, vocab: int, source: Source, options: Searc
     for length in range(1, source.max_length + 1):
         candidates = [
             one.extended(piece, following)
-            for one in live
-            for following in [follow(one.pieces)]
+            for one, following in zip(live, follow([one.pieces for one in live]), strict=True)
             # No other piece of this hypothesis can be among the best of all.
             for piece in nlargest(2 * size, allowed(one.pieces, vocab, source, options), key=following[0].__getitem__)
         ]

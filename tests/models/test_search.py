@@ -79,7 +79,7 @@ def best_of_all(follow: Follow, vocab: int, max_length: int, alpha: float) -> Sc
     scored = []
     for length in range(1, max_length + 1):
         for pieces in itertools.product(range(EOS + 1, vocab), repeat=length - 1):
-            total = sum(follow(pieces[:time])[0][piece] for time, piece in enumerate((*pieces, EOS)))
+            total = sum(follow([pieces[:time]])[0][0][piece] for time, piece in enumerate((*pieces, EOS)))
             scored.append(Scored(list(pieces), total / math.pow((5 + length) / 6, alpha)))
     return max(scored, key=lambda hypothesis: hypothesis.score)
 
@@ -175,7 +175,7 @@ def test_a_beam_of_one_is_argmax_decoding(model: Seq2Seq, src: Padded, followers
         prefix: tuple[int, ...] = ()
         total = 0.0
         while not prefix or prefix[-1] != EOS:
-            log_probs = [float("-inf")] * EOS + follow(prefix)[0][EOS:]
+            log_probs = [float("-inf")] * EOS + follow([prefix])[0][0][EOS:]
             piece = EOS if len(prefix) == 11 else max(range(VOCAB), key=log_probs.__getitem__)
             total += log_probs[piece]
             prefix = (*prefix, piece)
@@ -333,7 +333,7 @@ def test_samples_differ_by_seed_and_by_number_and_are_scored_by_the_model(model:
         follow = teacher_forced(model, src, row)
         for one in hypotheses:
             pieces = (*one.pieces, EOS)
-            expected = sum(follow(pieces[:time])[0][piece] for time, piece in enumerate(pieces))
+            expected = sum(follow([pieces[:time]])[0][0][piece] for time, piece in enumerate(pieces))
             assert one.score == pytest.approx(expected, rel=1e-5)
             assert one.score == pytest.approx(sum(one.log_probs), rel=1e-5)
 
@@ -342,7 +342,7 @@ def test_pieces_are_drawn_as_often_as_the_model_says(model: Seq2Seq, src: Padded
     count = 4000
     line = Padded(src.values[6:7], src.lengths[6:7])
     (found,) = drawn(model, line, count=count, temperature=2.0)
-    log_probs = torch.tensor(teacher_forced(model, line, 0)(())[0])
+    log_probs = torch.tensor(teacher_forced(model, line, 0)([()])[0][0])
     allowed = torch.full_like(log_probs, float("-inf"))
     allowed[EOS:] = log_probs[EOS:]
     expected = (allowed / 2.0).softmax(dim=0)
@@ -358,7 +358,7 @@ def test_only_pieces_that_top_k_and_top_p_leave_are_drawn(
 ) -> None:
     line = Padded(src.values[6:7], src.lengths[6:7])
     (found,) = drawn(model, line, count=500, **settings)
-    probabilities = torch.tensor(teacher_forced(model, line, 0)(())[0]).exp()
+    probabilities = torch.tensor(teacher_forced(model, line, 0)([()])[0][0]).exp()
     probabilities[:EOS] = 0.0
     ordered = (probabilities / probabilities.sum()).sort(descending=True)
     if most is None:
