@@ -9,8 +9,10 @@ import yaml
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.corpora.readers import Pair
+from recurray.platform.data import examples as examples_module
 from recurray.platform.data import store as store_module
 from recurray.platform.data.cleaning import clean_texts
+from recurray.platform.data.examples import block_totals, longest_of
 from recurray.platform.data.preparing import identity, prepare
 from recurray.platform.data.store import Store, StoreWriter
 from recurray.platform.errors import UserError
@@ -36,8 +38,28 @@ def test_examples_come_back_in_any_order_padded_to_the_longest(store: Store) -> 
     order = np.array([2, 0, 3])
     assert store.src.gather(order).tolist() == [[4, 4, 4, 4, 3], [5, 6, 3, 0, 0], [3, 0, 0, 0, 0]]
     assert store.tgt.gather(order).tolist() == [[3, 0], [9, 3], [6, 3]]
-    assert store.tgt.lengths.tolist() == [2, 4, 1, 2]
     assert len(store) == 4
+
+
+def test_lengths_are_read_alone_and_in_runs(store: Store) -> None:
+    lengths = store.tgt.lengths
+    assert lengths[np.array([3, 1, 1, 0])].tolist() == [2, 4, 4, 2]
+    for begin in range(len(EXAMPLES) + 1):
+        for end in range(begin, len(EXAMPLES) + 2):
+            assert lengths[begin:end].tolist() == [2, 4, 1, 2][begin:end]
+    assert lengths[:].dtype == lengths[np.array([0])].dtype == np.int64
+    with pytest.raises(ValueError, match="consecutive"):
+        lengths[::2]
+
+
+@pytest.mark.parametrize("run", [4, 100], ids=["several runs", "one run"])
+def test_what_a_pass_over_all_lengths_finds(run: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples_module, "RUN", run)
+    lengths = np.array([3, 1, 2, 5, 4, 7, 7, 1, 6])
+    totals, longest = block_totals(lengths, 2)
+    assert totals.tolist() == [4, 7, 11, 8, 6]
+    assert longest == 7
+    assert longest_of(lengths) == 5
 
 
 def test_vectors_come_back_padded_with_zeros(shard_positions: None, tmp_path: Path) -> None:
@@ -91,7 +113,7 @@ def test_counts_add_up_and_the_store_holds_what_they_say(config: RunConfig) -> N
     counts = prepared.counts
     assert counts.read == counts.kept + sum(counts.dropped.values()) == 1500
     assert len(prepared.train) == counts.kept
-    assert int(prepared.train.tgt.lengths.sum()) == counts.tgt_pieces
+    assert int(prepared.train.tgt.lengths[:].sum()) == counts.tgt_pieces
 
 
 def test_nothing_that_was_half_written_is_left(config: RunConfig) -> None:

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from recurray.models import Padded
+from recurray.platform.data.examples import Examples
 from recurray.platform.data.store import Column, Store
 
 
@@ -45,12 +44,12 @@ class Batch:
         return Batch(src, tgt, self.examples[rows])
 
 
-def make_batch(store: Store, examples: NDArray[np.int64]) -> Batch:
+def make_batch(store: Store, examples: Examples) -> Batch:
     """Gathers examples from the store."""
     return Batch(_padded(store.src, examples), _padded(store.tgt, examples), torch.from_numpy(examples))
 
 
-def _padded(column: Column, examples: NDArray[np.int64]) -> Padded:
+def _padded(column: Column, examples: Examples) -> Padded:
     return Padded(torch.from_numpy(column.gather(examples)), torch.from_numpy(column.lengths[examples]))
 
 

@@ -1,6 +1,6 @@
 """The store of encoded examples: an Arrow file that is memory-mapped, so that no worker holds the corpus."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -8,6 +8,8 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+from recurray.platform.data.examples import Examples
 
 SHARD_POSITIONS = 2**22
 """Source and target positions, together, at which a record batch of the file ends: what is held while it is made."""
@@ -52,6 +54,44 @@ class StoreWriter:
         self._src, self._tgt, self._positions = [], [], 0
 
 
+class StoredLengths:
+    """The lengths of one side, read from the mapped offsets of the shards when they are asked for."""
+
+    def __init__(self, offsets: list[NDArray[np.int32]]) -> None:
+        self._offsets = offsets
+        self._begins = np.cumsum([0, *(len(each) - 1 for each in offsets)])
+
+    def __len__(self) -> int:
+        return int(self._begins[-1])
+
+    def __getitem__(self, examples: Examples | slice) -> NDArray[np.int64]:
+        """(B,) the lengths of some examples, or of a run of consecutive ones; ValueError for a slice with a step."""
+        if isinstance(examples, slice):
+            return self._run(*examples.indices(len(self)))
+        lengths = np.empty(len(examples), np.int64)
+        for shard, here, rows in self.by_shard(examples):
+            lengths[here] = self._offsets[shard][rows + 1] - self._offsets[shard][rows]
+        return lengths
+
+    def _run(self, begin: int, end: int, step: int) -> NDArray[np.int64]:
+        if step != 1:
+            raise ValueError("lengths are read one by one, or of consecutive examples")
+        shards = slice(np.searchsorted(self._begins, begin, side="right") - 1, np.searchsorted(self._begins, end))
+        parts = [
+            np.diff(offsets[max(begin - first, 0) : end - first + 1])
+            for first, offsets in zip(self._begins[shards], self._offsets[shards], strict=False)
+        ]
+        return np.concatenate([np.zeros(0, np.int64), *parts])
+
+    def by_shard(self, examples: Examples) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Each shard that holds some of the examples, where these stand among them, and their rows in the shard."""
+        shards = np.searchsorted(self._begins, examples, side="right") - 1
+        order = np.argsort(shards, kind="stable")
+        for here in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
+            shard = int(shards[here[0]])
+            yield shard, here, examples[here] - self._begins[shard]
+
+
 class Column:
     """One side of the store: flat values with offsets, for each shard a view of the mapped file."""
 
@@ -59,23 +99,17 @@ class Column:
         views = [(shard.offsets.to_numpy(), _flat(shard.values)) for shard in shards]
         self._offsets = [offsets for offsets, _ in views]
         self._values = [values for _, values in views]
-        self.lengths: NDArray[np.int64] = np.concatenate([np.diff(offsets) for offsets in self._offsets]).astype(
-            np.int64
-        )
-        self._begins = np.cumsum([0, *(len(offsets) - 1 for offsets in self._offsets[:-1])])
+        self.lengths = StoredLengths(self._offsets)
 
-    def gather(self, examples: NDArray[np.int64]) -> Values:
+    def gather(self, examples: Examples) -> Values:
         """(B, T, …): the sequences of the examples, right-padded with zeros, which is PAD, to the longest of them."""
         lengths = self.lengths[examples]
         some = self._values[0]
         kind = np.int64 if np.issubdtype(some.dtype, np.integer) else np.float32
         padded_bt: Any = np.zeros((len(examples), int(lengths.max()), *some.shape[1:]), kind)
-        shards = np.searchsorted(self._begins, examples, side="right") - 1
-        rows = examples - self._begins[shards]
         positions = np.arange(padded_bt.shape[1])
-        for shard in np.unique(shards):
-            here = shards == shard
-            begins = self._offsets[shard][rows[here]]
+        for shard, here, rows in self.lengths.by_shard(examples):
+            begins = self._offsets[shard][rows]
             own_bt = positions < lengths[here][:, None]
             block_bt = np.zeros((len(begins), *padded_bt.shape[1:]), kind)
             block_bt[own_bt] = self._values[shard][(begins[:, None] + positions)[own_bt]]

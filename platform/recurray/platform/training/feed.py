@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.batches import make_batch
-from recurray.platform.data.dealing import deal, padded_tokens
+from recurray.platform.data.dealing import MicroBatch, deal
+from recurray.platform.data.examples import Examples
 from recurray.platform.data.plan import BatchPlan, EpochPlan
 from recurray.platform.data.store import Store
 from recurray.platform.training.step import Update
@@ -21,8 +20,8 @@ from recurray.platform.training.step import Update
 class Dealt:
     """An update's examples, dealt out."""
 
-    shares: list[list[NDArray[np.int64]]]
-    """Micro-batches of each worker, as numbers of examples."""
+    shares: list[list[MicroBatch]]
+    """Micro-batches of each worker."""
     tokens: int
     """Target pieces in all of them."""
     padding_share: float
@@ -54,7 +53,7 @@ class Feed:
         """The epoch of update `number`; both count from 1."""
         return (number - 1) // self._plan.steps_per_epoch + 1
 
-    def examples_of(self, number: int) -> NDArray[np.int64]:
+    def examples_of(self, number: int) -> Examples:
         """The numbers of all examples of an update, over all workers."""
         epoch, index = divmod(number - 1, self._plan.steps_per_epoch)
         planned = self._epoch  # the thread that builds ahead may be an epoch further
@@ -77,23 +76,19 @@ class Feed:
     def deal(self, number: int) -> "Dealt":
         """Update `number` as it is dealt out to all workers."""
         examples = self.examples_of(number)
-        src_lengths, tgt_lengths = self._store.src.lengths, self._store.tgt.lengths
-        shares = deal(
-            examples,
-            src_lengths,
-            tgt_lengths,
-            workers=self._workers,
-            micro_batch_tokens=self._micro_batch_tokens,
-        )
-        padded = sum(padded_tokens(part, src_lengths, tgt_lengths) for share in shares for part in share)
-        tokens = int(tgt_lengths[examples].sum())
-        return Dealt(shares, tokens, padding_share=1.0 - (int(src_lengths[examples].sum()) + tokens) / padded)
+        src, tgt = self._store.src.lengths[examples], self._store.tgt.lengths[examples]
+        shares = deal(examples, src, tgt, workers=self._workers, micro_batch_tokens=self._micro_batch_tokens)
+        padded = sum(part.cost for share in shares for part in share)
+        tokens = int(tgt.sum())
+        return Dealt(shares, tokens, padding_share=1.0 - (int(src.sum()) + tokens) / padded)
 
     def _build(self, number: int) -> Update:
         dealt = self.deal(number)
         return Update(
             number=number,
             tokens=dealt.tokens,
-            micro_batches=[make_batch(self._store, part).to(self._device) for part in dealt.shares[self._rank]],
+            micro_batches=[
+                make_batch(self._store, part.examples).to(self._device) for part in dealt.shares[self._rank]
+            ],
             padding_share=dealt.padding_share,
         )

@@ -17,6 +17,7 @@ from ray.train.torch import get_device
 from recurray.models import DropoutKey, Padded
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.batches import Batch, make_batch
+from recurray.platform.data.examples import longest_of
 from recurray.platform.data.preparing import Prepared
 from recurray.platform.ray_session import cluster_resources
 from recurray.platform.training.feed import Feed
@@ -67,17 +68,18 @@ def outline(config: RunConfig, prepared: Prepared) -> Outline:
     """Deals out the run's first updates."""
     workers = config.resources.most_workers
     feed = Feed(prepared.train, config, rank=0, workers=workers, device=torch.device("cpu"))
-    src, tgt = prepared.train.src.lengths, prepared.train.tgt.lengths
     dealt = [feed.deal(number) for number in range(1, min(config.training.steps, OUTLINED_UPDATES) + 1)]
     parts = [part for update in dealt for share in update.shares for part in share]
-    sizes = [(len(part), int(src[part].max()), int(tgt[part].max())) for part in parts]
-    longest = int(src.argmax())
+    sizes = [(len(part.examples), part.src_length, part.tgt_length) for part in parts]
+    src, tgt = prepared.train.src.lengths, prepared.train.tgt.lengths
+    longest = longest_of(src)
+    example = np.array([longest])
     return Outline(
         updates_per_epoch=feed.updates_per_epoch,
         padding_share=float(np.mean([update.padding_share for update in dealt])),
         micro_batches=len(parts) / len(dealt),
         dearest=max(sizes, key=_positions),
-        longest=(longest, int(src[longest]), int(tgt[longest])),
+        longest=(longest, int(src[example][0]), int(tgt[example][0])),
     )
 
 

@@ -44,7 +44,7 @@ class Validator:
 
     def _batches(self) -> list[NDArray[np.int64]]:
         """The dev set by source length, in batches of about BATCH_POSITIONS."""
-        lengths = self._store.src.lengths + self._store.tgt.lengths
+        lengths = self._store.src.lengths[:] + self._store.tgt.lengths[:]
         by_length = np.argsort(lengths, kind="stable")
         return np.split(by_length, np.flatnonzero(np.diff(np.cumsum(lengths[by_length]) // BATCH_POSITIONS)) + 1)
 
@@ -56,7 +56,7 @@ class Validator:
         dist.all_gather_object(gathered, parts)
         everything = [part for share in gathered for part in share]
         found = {record: text for _, texts in everything for record, text in texts.items()}
-        loss = sum(nll for nll, _ in everything) / int(self._store.tgt.lengths.sum())
+        loss = sum(nll for nll, _ in everything) / int(self._store.tgt.lengths[:].sum())
         return self._conclude(loss, [found[record] for record in range(len(self._texts))])
 
     def _run(self, network: nn.Module, examples: NDArray[np.int64]) -> tuple[float, dict[int, str]]:

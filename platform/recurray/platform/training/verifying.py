@@ -27,6 +27,9 @@ from recurray.platform.training.workers import run_workers
 GRADIENT_TOLERANCE, LOSS_TOLERANCE = 1e-5, 1e-4
 """What single precision leaves: of the first update's gradient, and of the losses of all updates."""
 
+SAMPLED = 2**20
+"""Examples, the first ones, that say how long a segment should be."""
+
 _WHOLE = 10**9
 _LOSSES, _GRADIENT, _KILLED = "losses.jsonl", "gradient.safetensors", "killed"
 
@@ -70,8 +73,8 @@ def reference_cut() -> Cut:
 
 def cuts_of(config: RunConfig, prepared: Prepared, steps: int) -> list[Cut]:
     """The cuts that a run is verified under, of a size that suits its examples."""
-    lengths = prepared.train.src.lengths
-    update = config.training.batch_tokens * (1 + float(lengths.sum()) / float(prepared.train.tgt.lengths.sum()))
+    counts, lengths = prepared.counts, prepared.train.src.lengths[:SAMPLED]
+    update = config.training.batch_tokens * (1 + counts.src_pieces / counts.tgt_pieces)
     several, segment = max(int(update / 6), 1), max(int(np.quantile(lengths, 0.9)) // 8, 1)
     divided = [
         Cut(f"{workers} worker{'s' if workers > 1 else ''}, {name}", workers, tokens)
