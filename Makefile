@@ -27,6 +27,7 @@ benchmark: .venv/installed
 	$(BIN)/python -m tests.benchmarks.training_speed
 	$(BIN)/python -m tests.benchmarks.cells
 	$(BIN)/python -m tests.benchmarks.encoders
+	$(BIN)/python -m tests.benchmarks.scale
 
 clean:
 	rm -rf runs/demo runs/demo-summarize data/homeassistant-en-de data/docstrings data/prepared
