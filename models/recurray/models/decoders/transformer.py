@@ -23,11 +23,11 @@ class CausalSelfAttention(HeadProjections):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__(dim, heads, rotary=True)
+        self._head_dim = dim // heads
 
     def none_yet(self, values: Tensor) -> Past:
         """The past before the first piece, for `values` of (N, …)."""
-        dim = self.output.out_features // self.heads
-        none_nhtd = values.new_zeros(values.shape[0], self.heads, 0, dim)
+        none_nhtd = values.new_zeros(values.shape[0], self.heads, 0, self._head_dim)
         return none_nhtd, none_nhtd, torch.zeros(values.shape[0], 0, dtype=torch.bool, device=values.device)
 
     def forward(self, values_ntd: Tensor, past: Past) -> tuple[Tensor, Past]:

@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 
 import torch
 
-from recurray.models import Hypothesis
+from recurray.models import Hypothesis, Seq2Seq
+from recurray.models.int8 import quantize
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.errors import UserError
 from recurray.platform.saved_model import SavedConfig, SavedModel, load
@@ -53,9 +54,16 @@ class TextModel:
         """How the model is searched by default."""
 
     @classmethod
-    def from_pretrained(cls, place: str | Path, device: str = "cpu") -> Self:
-        """Loads a saved model from a folder or a URI; UserError where it is none, damaged, or of another task."""
-        return cls(load(place), torch.device(device))
+    def from_pretrained(cls, place: str | Path, device: str = "cpu", *, int8: bool = False) -> Self:
+        """Loads a saved model from a folder or a URI; with `int8`, its weights are rounded to 8 bits, for a CPU.
+
+        Raises UserError where it is none, damaged, or of another task.
+        """
+        model = load(place)
+        if int8:
+            assert isinstance(model.network, Seq2Seq)
+            quantize(model.network)
+        return cls(model, torch.device(device))
 
     @classmethod
     def check(cls, config: SavedConfig) -> None:
