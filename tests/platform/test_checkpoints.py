@@ -331,7 +331,7 @@ def test_a_folder_that_cannot_be_reached_is_named_before_anything_starts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for place in ("nosuch://bucket/run", "fsspec+nosuch://bucket/run"):
-        with pytest.raises(UserError, match=r"checkpoints.folder: .*nosuch://bucket/run is no folder's address"):
+        with pytest.raises(UserError, match=r"checkpoints.folder: .*nosuch://bucket/run is no address that is known"):
             train(claimed(tiny_recipe, place))
     with pytest.raises(UserError, match=r"checkpoints.folder: an address with a password in it") as mistake:
         train(claimed(tiny_recipe, "s3://me:secret@bucket/run"))

@@ -1,7 +1,6 @@
 """Promise 4: a batch job gives one record for each record, in order, whatever the input holds."""
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -64,9 +63,10 @@ def test_2000_hostile_lines_give_2000_lines(job: Path) -> None:
 def test_the_report_names_what_was_done_to_which_lines(job: Path) -> None:
     numbers = hostile_lines()[1]
     notes = json.loads((job / "output.txt.report.json").read_text())["notes"]
-    assert {kind: set(records) for kind, records in notes.items()} == {
+    assert {kind: set(note["first_records"]["input.txt"]) for kind, note in notes.items()} == {
         kind: records for kind, records in numbers.items() if kind != "nothing"
     }
+    assert all(note["count"] == len(numbers[kind]) for kind, note in notes.items())
 
 
 def test_what_cannot_be_translated_is_left_empty_and_nothing_else_is(job: Path) -> None:
@@ -97,42 +97,42 @@ def test_the_filter_gives_what_the_job_gives(job: Path, tiny_model: Path) -> Non
     assert INVALID.encode() in result.stderr
 
 
-def test_a_job_that_was_killed_does_no_finished_shard_twice(
-    job: Path, tiny_model: Path, tmp_path: Path, ray_cluster: None
-) -> None:
-    source, output = job / "input.txt", tmp_path / "output.txt"
-    full = translate(tiny_model, source, output, GREEDY, workers=2)
-    first = output.read_bytes()
-    parts = tmp_path / "output.txt.parts"
-    subprocess.run(
-        [sys.executable, "-c", _KILLED_JOB, str(tiny_model), str(source), str(output)],
-        check=False,
-        env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
+def test_the_filter_answers_each_line_before_the_next(tiny_model: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recurray.jobs", "translate", str(tiny_model), "--beam", "1", "--interactive"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    done = list(parts.glob("part-*"))
-    assert 0 < len(done) < 4
-    output.unlink()
-    again = translate(tiny_model, source, output, GREEDY, workers=2)
-    assert output.read_bytes() == first
-    assert full.shards_done_before == 0
-    assert again.shards_done_before >= len(done)  # its actor may have finished one more before Ray ended it
-    assert not parts.exists()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for line in ("Turn on\n", "\n", "Turn off\n"):
+        process.stdin.write(line)
+        process.stdin.flush()
+        assert process.stdout.readline().endswith("\n")  # would wait for ever, were the answer held back
+    process.stdin.close()
+    assert process.wait() == 0
+    process.stdout.close()
 
 
-_KILLED_JOB = """
-import os, signal, sys
-from pathlib import Path
-from recurray.platform.config.search import SearchConfig
-from recurray.platform.inference.batch_job import predict_file
-from recurray.platform.inference.translator import Translator
-from recurray.platform.ray_session import ray_session
+def test_the_filter_loads_no_ray(tiny_model: Path) -> None:
+    code = (
+        "import sys\n"
+        "from recurray.jobs.cli import main\n"
+        f"main(['translate', {str(tiny_model)!r}])\n"
+        "print([name for name in ('ray', 'pandas', 'datasets', 'wandb', 'sacrebleu') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], input="Turn on\n", capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("\n[]\n")
 
-def die_after_one_shard(done, total):
-    if done:
-        os.kill(os.getpid(), signal.SIGKILL)
 
-model, source, output = map(Path, sys.argv[1:])
-with ray_session(2):
-    predict_file(Translator, str(model), source, output, search=SearchConfig(beam_size=1), workers=1, threads=1,
-                   on_progress=die_after_one_shard)
-"""
+def test_the_filter_stops_at_a_bad_line_when_told_to(tiny_model: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "recurray.jobs", "translate", str(tiny_model), "--beam", "1", "--on-error", "stop"],
+        input=b"Turn on\n\nbad \xff\nTurn off\n",
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stdout.count(b"\n") == 2
+    assert result.stderr.decode().startswith("recurray translate: stdin line 3: invalid UTF-8; ")

@@ -1,36 +1,76 @@
-"""Running a model of texts over a file by batch job, or over stdin: what `translate` and `summarize` share."""
+"""Running a model of texts over files by batch job, or over stdin: what `translate` and `summarize` share."""
 
 import argparse
 import os
 import sys
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recurray.platform.errors import UserError
 
 if TYPE_CHECKING:
     from recurray.platform.config.search import SearchConfig
-    from recurray.platform.inference.batch_job import JobReport
+    from recurray.platform.inference.batch_job import BatchJob, JobReport
     from recurray.platform.inference.text_model import TextModel
 
 _FILTER_LINES = 256
 
 
-def add_file_arguments(parser: argparse.ArgumentParser, result: str) -> None:
-    """Arguments of both commands; `result` is what one output is called."""
+def add_arguments_for(parser: argparse.ArgumentParser, result: str) -> None:
+    """Arguments of both commands; `result` is what one output is called, and the usual name of its field."""
     parser.add_argument("model", help="a saved model's folder, such as runs/demo/model, or its URI")
-    parser.add_argument("--input", type=Path, help="a text file, one record a line")
-    parser.add_argument("--output", type=Path, help=f"the file to write, one {result} a line")
-    parser.add_argument("--beam", type=int, help="hypotheses kept a line (default: the model's; 1 is greedy)")
-    parser.add_argument("--workers", type=int, default=2, help="actors that share the file's shards (default: 2)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads an actor (default: 1)")
+    _add_file_arguments(parser.add_argument_group("files"), result)
+    _add_filter_arguments(parser.add_argument_group("stdin to stdout, where no --input is given"))
+    _add_search_arguments(parser.add_argument_group("search"))
+    _add_worker_arguments(parser.add_argument_group("workers"))
 
 
-def check_file_arguments(arguments: argparse.Namespace) -> None:
+def _add_file_arguments(group: "argparse._ArgumentGroup", result: str) -> None:
+    group.add_argument(
+        "--input",
+        help="a file, a folder, a glob in quotes, or a URI of one: .txt, .jsonl, .csv or .tsv, also .gz or .zst of "
+        "these, or .parquet; any other name is text, a record a line",
+    )
+    group.add_argument(
+        "--output",
+        help=f"the file to write, of the same format, with the {result} beside what each record holds; a folder where "
+        "the input is several files",
+    )
+    group.add_argument(
+        "--field",
+        help="the column or key that is read (default: src, source, text or document, or the only one); a number, "
+        "counted from 0, for CSV and TSV without a line of names",
+    )
+    group.add_argument("--output-field", default=result, help=f"the column or key of the {result} (default: {result})")
+    group.add_argument(
+        "--on-error",
+        choices=("skip", "stop"),
+        default="skip",
+        help=f"for a record that cannot be read: leave its {result} empty and report it, or stop (default: skip)",
+    )
+
+
+def _add_filter_arguments(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--interactive", action="store_true", help="answer each line before the next is read")
+
+
+def _add_search_arguments(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--beam", type=int, help="hypotheses kept a line (default: the model's; 1 is greedy)")
+
+
+def _add_worker_arguments(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--workers", type=int, default=2, help="actors that share the records (default: 2)")
+    group.add_argument("--threads", type=int, default=1, help="CPU threads an actor (default: 1)")
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
     """UserError where they do not go together."""
     if (arguments.input is None) != (arguments.output is None):
         raise UserError("--input and --output go together; without both, stdin goes to stdout.")
+    if arguments.input is None and arguments.field is not None:
+        raise UserError("--field goes with --input; stdin is text, a record a line.")
+    if arguments.input is not None and arguments.interactive:
+        raise UserError("--interactive is for stdin to stdout; leave it or --input out.")
     for option in ("beam", "workers", "threads"):
         if (value := getattr(arguments, option)) is not None and value < 1:
             raise UserError(f"--{option} {value}: expected 1 or more.")
@@ -40,50 +80,42 @@ def run_over_files(kind: "type[TextModel]", arguments: argparse.Namespace) -> in
     """The command: a batch job where files are named, else a filter from stdin to stdout."""
     search = _search(kind, arguments.model, arguments.beam)
     if arguments.input is None:
-        return _filter(kind, arguments.model, search)
+        return _filter(kind, arguments, search)
+
+    from recurray.platform.inference.batch_job import BatchJob
+
     run_batch_job(
-        kind, arguments.model, arguments.input, arguments.output, search, arguments.workers, arguments.threads
+        BatchJob(
+            kind=kind,
+            model=arguments.model,
+            source=arguments.input,
+            output=arguments.output,
+            search=search,
+            field=arguments.field,
+            output_field=arguments.output_field,
+            on_error=arguments.on_error,
+            workers=arguments.workers,
+            threads=arguments.threads,
+        )
     )
     return 0
 
 
-def run_batch_job(
-    kind: "type[TextModel]",
-    model: str | Path,
-    source: Path,
-    output: Path,
-    search: "SearchConfig",
-    workers: int,
-    threads: int,
-) -> "JobReport":
-    """Runs a model over a file and prints what was done; UserError for a model or a file that will not do."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from recurray.platform.inference.batch_job import predict_file
+def run_batch_job(job: "BatchJob") -> "JobReport":
+    """Runs a model over files and prints what was done; UserError for a model or files that will not do."""
+    from recurray.platform.inference.batch_job import run_job
+    from recurray.platform.inference.progress import job_progress
     from recurray.platform.ray_session import ray_session
 
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else Ray prints an error about how Ray Data makes actors
-    output.parent.mkdir(parents=True, exist_ok=True)
-    place = str(model) if "://" in str(model) else str(Path(model).absolute())
-    with Progress(console=Console(stderr=True), transient=True) as progress, ray_session(workers * threads):
-        task = progress.add_task(f"{kind.task} of {source}", total=None)
-        report = predict_file(
-            kind,
-            place,
-            source,
-            output,
-            search=search,
-            workers=workers,
-            threads=threads,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    task = job.kind.task
+    with job_progress(f"{task} of {job.source}") as on_progress, ray_session(job.workers * job.threads):
+        report, tally = run_job(job, on_progress)
     speed = report.records / max(report.seconds, 1e-9)
-    print(f"{kind.task} of {report.records:,} records in {report.seconds:.1f} s ({speed:,.0f} a second): {output}")
-    for reason, records in report.notes.items():
-        shown = ", ".join(map(str, records[:5])) + (", …" if len(records) > 5 else "")
-        print(f"  {len(records):,} {reason}: {shown}")
-    print(f"  report: {output}.report.json")
+    print(f"{task} of {report.records:,} records in {report.seconds:.1f} s ({speed:,.0f} a second): {job.output}")
+    for line in tally.lines():
+        print(f"  {line}")
+    print(f"  report: {job.output.rstrip('/')}.report.json")
     return report
 
 
@@ -97,18 +129,27 @@ def _search(kind: "type[TextModel]", model: str, beam: int | None) -> "SearchCon
     return own if beam is None else own.model_copy(update={"beam_size": beam})
 
 
-def _filter(kind: "type[TextModel]", place: str, search: "SearchConfig") -> int:
-    from recurray.platform.inference.lines import predict_lines
-    from recurray.platform.inference.records import Notes
+def _filter(kind: "type[TextModel]", arguments: argparse.Namespace, search: "SearchConfig") -> int:
+    from recurray.platform.inference.predicting import predict_records
+    from recurray.platform.inference.records import Notes, Tally
 
-    model = kind.from_pretrained(place)
-    notes, record = Notes(), 1
-    while lines := list(islice(sys.stdin.buffer, _FILTER_LINES)):
-        raw = [line.removesuffix(b"\n") for line in lines]
-        results = predict_lines(model, raw, record, search, notes)
-        sys.stdout.buffer.write("".join(line + "\n" for line in results).encode())
+    model = kind.from_pretrained(arguments.model)
+    tally, record = Tally(), 1
+    while lines := list(islice(sys.stdin.buffer, 1 if arguments.interactive else _FILTER_LINES)):
+        notes = Notes()
+        sources = [line.removesuffix(b"\n") for line in lines]
+        results = predict_records(model, sources, record, search, notes)
+        failure = notes.first_failure() if arguments.on_error == "stop" else None
+        whole = results if failure is None else results[: failure[0] - record]
+        sys.stdout.buffer.write("".join(line + "\n" for line in whole).encode())
         sys.stdout.buffer.flush()
+        if failure is not None:
+            raise UserError(
+                f"stdin line {failure[0]:,}: {failure[1].partition(',')[0]}; mend it, or leave such lines empty with "
+                "--on-error skip."
+            )
+        tally.add("stdin", notes)
         record += len(lines)
-    for reason, records in notes.records.items():
-        print(f"recurray: {len(records):,} {reason}: {records[:5]}", file=sys.stderr)
+    for line in tally.lines():
+        print(f"recurray: {line}", file=sys.stderr)
     return 0

@@ -1,15 +1,16 @@
-"""Folders that are named by a path or by a URI such as `s3://bucket/models/demo`, and patience with their storage."""
+"""Folders and files at a path or a URI such as `s3://bucket/models/demo`, and patience with their storage."""
 
+import os
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pyarrow import ArrowException
+from pyarrow import ArrowException, ArrowInvalid, NativeFile
 from pyarrow.fs import FileSystem, FileType, LocalFileSystem, copy_files
 
 from recurray.platform.errors import UserError
@@ -45,10 +46,10 @@ def local_folder(place: str | Path) -> Iterator[Path]:
 
 
 def file_system_of(place: str, key: str) -> tuple[FileSystem, str, bool]:
-    """A folder's file system, its path there, and whether it is a disk, where a folder can be renamed.
+    """A place's file system, its path there, and whether it is a disk, where a folder can be renamed.
 
-    Raises UserError that names the `key` of the configuration where the place is a URI of no kind that is known, or has
-    a password in it.
+    Raises UserError that names the `key` of the configuration, or the option, where the place is a URI of no kind that
+    is known, or has a password in it.
     """
     if "://" not in place:
         return LocalFileSystem(), place, True
@@ -58,10 +59,34 @@ def file_system_of(place: str, key: str) -> tuple[FileSystem, str, bool]:
             "environment, as in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
         )
     try:
-        files, path = FileSystem.from_uri(place)
+        files, path = _from_uri(place)
     except (ArrowException, ValueError, ImportError, OSError) as fault:
-        raise UserError(f"{key}: {place} is no folder's address ({reason_of(fault)}).") from None
+        raise UserError(f"{key}: {place} is no address that is known ({reason_of(fault)}).") from None
     return files, path.rstrip("/"), isinstance(files, LocalFileSystem)
+
+
+def _from_uri(place: str) -> tuple[FileSystem, str]:
+    """By Arrow's own kinds of file systems, else by fsspec's."""
+    try:
+        files, path = FileSystem.from_uri(place)
+    except ArrowInvalid:
+        files, path = FileSystem.from_uri(f"fsspec+{place}")
+    return files, path
+
+
+@contextmanager
+def written_whole(files: FileSystem, path: str, compression: str | None = None) -> Iterator[NativeFile]:
+    """A file to write that is at `path` once it is whole: it is written aside, and renamed when the block has ended."""
+    folder, slash, name = path.rpartition("/")
+    aside = f"{folder}{slash}.{name}.{os.getpid()}"
+    try:
+        with files.open_output_stream(aside, compression=compression) as sink:
+            yield sink
+        files.move(aside, path)
+    except BaseException:
+        with suppress(OSError):
+            files.delete_file(aside)
+        raise
 
 
 def patiently(

@@ -1,33 +1,61 @@
-"""The batch job: a file's shards through a pool of Ray Data actors, joined in the file's order.
+"""The batch job: the files' shards through a pool of Ray Data actors, joined in the order of the records.
 
-A shard's part is written aside and renamed, so a part that is there is whole: a job that was killed does no finished
-shard twice when it is run again.
+A task reads shards in a stream, actors run the model over them, the driver writes each one's part and in the end puts
+the results beside the records, reading the files in a stream once more. Nothing holds a whole file.
 """
 
 import json
-import os
-import shutil
+import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import ray
 import ray.data
 import torch
+from ray.data import DataContext
 
 from recurray.platform.config.search import SearchConfig
-from recurray.platform.data.hashing import file_digest
+from recurray.platform.data.hashing import digest
 from recurray.platform.errors import UserError
-from recurray.platform.inference.lines import predict_lines
-from recurray.platform.inference.records import Notes, Shard, read_shard, shards
+from recurray.platform.inference.files import FilePair, pair_files, stored
+from recurray.platform.inference.formats.format import DAMAGES, Columns
+from recurray.platform.inference.parts import Part, PartCounts, PartKey, Parts
+from recurray.platform.inference.predicting import predict_records
+from recurray.platform.inference.progress import JobProgress
+from recurray.platform.inference.records import LISTED, Notes, Tally
+from recurray.platform.inference.shards import SHARD_BYTES, SHARD_RECORDS, Shard, ShardSource, Table
 from recurray.platform.inference.text_model import TextModel
 from recurray.platform.saved_model import model_identity
+from recurray.platform.storage import reason_of, written_whole
 
-SHARD_LINES = 512
-"""Lines that one actor takes at a time, and that are lost to a kill at the most."""
+_ON_THE_WAY_BYTES = 1 << 28
+"""Of shards and parts between the reading task, the actors and the driver; reading waits when there are more."""
 
-_MANIFEST = "manifest.json"
+
+@dataclass(frozen=True)
+class BatchJob:
+    """What is run over what, and how."""
+
+    kind: type[TextModel]
+    model: str
+    """A folder or a URI that the actors can read."""
+    source: str
+    """A file, a folder, a glob, or a URI of one."""
+    output: str
+    """A file, or a folder where the source is several."""
+    search: SearchConfig
+    output_field: str
+    field: str | None = None
+    """The field that is read; one of the usual names where none is given."""
+    on_error: Literal["skip", "stop"] = "skip"
+    """What a record that cannot be read does: its result stays empty, or the job ends."""
+    workers: int = 2
+    """Actors."""
+    threads: int = 1
+    """CPUs of each."""
 
 
 @dataclass(frozen=True)
@@ -38,125 +66,166 @@ class JobReport:
     """Records in the input, and in the output."""
     seconds: float
     """Wall time of this run of the job."""
-    shards_done_before: int
-    """Shards that an earlier, killed run had finished."""
+    parts_done_before: int
+    """Parts that an earlier, killed run had finished."""
     model: str
     """The model's identity."""
     search: dict[str, Any]
     """The search's settings."""
-    notes: dict[str, list[int]]
-    """Numbers of the records, counted from 1, that something was done to, by what was done."""
+    files: dict[str, dict[str, Any]]
+    """Records, and the field that was read, of each input file."""
+    notes: dict[str, Any]
+    """What was done to how many records, and the numbers of the first `listed` of each reason, counted from 1."""
+    listed: int = LISTED
+    """Record numbers of each reason that are listed at the most; the counts are of all."""
 
 
-def predict_file(
-    kind: type[TextModel],
-    model: str,
-    source: Path,
-    output: Path,
-    *,
-    search: SearchConfig,
-    workers: int,
-    threads: int,
-    on_progress: Callable[[int, int], None],
-) -> JobReport:
-    """Runs a model of a kind over `source`, line by line, into `output` with `workers` actors of `threads` CPUs each.
+def run_job(job: BatchJob, on_progress: Callable[[JobProgress], object]) -> tuple[JobReport, Tally]:
+    """Runs it on the Ray session that there is, and tells `on_progress` how far it is.
 
-    `model` is a folder or a URI that the actors can read. `on_progress` is told the records that are done and those
-    there are. Raises UserError where `source` is no file, or where parts of another job for `output` lie beside it.
+    Raises UserError where files will not do, where one is damaged or a record may not be skipped (the parts are kept),
+    or where parts of another job for the same output lie beside it.
     """
     began = time.monotonic()
-    everything = list(shards(source, SHARD_LINES))
-    parts = output.with_name(output.name + ".parts")
-    manifest = {"input": file_digest(source), "model": model_identity(model), "search": search.model_dump()}
-    _claim(parts, manifest)
-    left = [shard for shard in everything if not _part(parts, shard.index).exists()]
-    records = sum(shard.records for shard in everything)
-    done = records - sum(shard.records for shard in left)
-    on_progress(done, records)
-    job = {"kind": kind, "model": model, "source": source.absolute(), "parts": parts.absolute(), "search": search}
-    for lines in _run(left, job | {"threads": threads}, workers, threads):
-        done += lines
-        on_progress(done, records)
-    notes = _join(parts, len(everything), output)
-    report = JobReport(
-        records=records,
-        seconds=round(time.monotonic() - began, 2),
-        shards_done_before=len(everything) - len(left),
-        model=model_identity(model),
-        search=search.model_dump(),
-        notes=notes.records,
-    )
-    output.with_name(output.name + ".report.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
-    return report
+    tables = [_survey(pair, job) for pair in pair_files(job.source, job.output)]
+    parts = Parts(stored(job.output, "--output"))
+    parts.claim(_manifest(job, tables))
+    done = parts.done()
+    progress = JobProgress(sum(table.records for table in tables))
+    for key, part in done.items():
+        _check(job, tables, key, part)
+        progress = progress.plus(part.records, part.failures)
+    on_progress(progress)
+    fault = ""
+    for row in _run(job, ShardSource(tables, done.keys())) if progress.done < progress.total else ():
+        if row["fault"]:
+            fault = row["fault"]  # parts that are on their way are waited for
+            continue
+        key, part = PartKey(int(row["file"]), int(row["shard"])), Part.from_bytes(row["part"]).counts()
+        _check(job, tables, key, part)
+        parts.write(key, row["part"])
+        progress = progress.plus(part.records, part.failures)
+        on_progress(progress)
+    if fault:
+        raise UserError(f"{fault}; what was done before it lies in {parts.place}.")
+    return _finish(job, tables, parts, len(done), began)
 
 
-class _ShardRunner:
+class _Runner:
     """One actor of the pool."""
 
-    def __init__(
-        self, kind: type[TextModel], model: str, source: Path, parts: Path, search: SearchConfig, threads: int
-    ) -> None:
+    def __init__(self, kind: type[TextModel], model: str, search: SearchConfig, threads: int) -> None:
         torch.set_num_threads(threads)
         self._model = kind.from_pretrained(model, "cuda" if torch.cuda.is_available() else "cpu")
-        self._source, self._parts, self._search = source, parts, search
+        self._search = search
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Runs one shard into its part; the row that comes back says how many records that were."""
-        shard = Shard(**row)
+        """Runs one shard; the row that comes back holds its part. A row with a fault is passed on."""
+        if row["fault"]:
+            return {"file": 0, "shard": 0, "part": b"", "fault": row["fault"]}
+        shard: Shard = pickle.loads(row["shard"])
         notes = Notes()
-        lines = read_shard(self._source, shard)
-        results = predict_lines(self._model, lines, shard.first_record, self._search, notes)
-        part = json.dumps({"lines": results, "notes": notes.records}, ensure_ascii=False)
-        _write_whole(_part(self._parts, shard.index), part)
-        return {"records": shard.records}
+        results = predict_records(self._model, shard.sources, shard.first_record, self._search, notes)
+        return {"file": shard.key.file, "shard": shard.key.shard, "part": Part(results, notes).to_bytes(), "fault": ""}
 
 
-def _run(left: list[Shard], job: dict[str, Any], workers: int, threads: int) -> Iterator[int]:
-    """Runs the pool over the shards that are left; yields the records of each that is done."""
-    if not left:
-        return
-    context = ray.data.DataContext.get_current()
+def _run(job: BatchJob, source: ShardSource) -> Iterator[dict[str, Any]]:
+    """Runs the pool over the shards; yields each one's part as soon as it is done."""
+    context = DataContext.get_current().copy()
     context.enable_progress_bars = False
-    rows = ray.data.from_items([asdict(shard) for shard in left], override_num_blocks=len(left))
-    pool = ray.data.ActorPoolStrategy(size=min(workers, len(left)))
-    runner: Any = _ShardRunner
-    done = rows.map(runner, fn_constructor_kwargs=job, compute=pool, num_cpus=threads)
-    for row in done.iter_rows():
-        yield int(row["records"])
+    context.target_max_block_size = 1  # so that each shard is a block, and goes to an actor by itself
+    limits = ray.data.ExecutionResources.for_limits(object_store_memory=_ON_THE_WAY_BYTES)
+    context.execution_options.resource_limits = limits
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    runner: Any = _Runner
+    model = job.model if "://" in job.model else str(Path(job.model).absolute())
+    settings = {"kind": job.kind, "model": model, "search": job.search, "threads": job.threads}
+    with DataContext.current(context):
+        shards = ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0, label_selector=here)
+        pool = ray.data.ActorPoolStrategy(size=job.workers)
+        done = shards.map(runner, fn_constructor_kwargs=settings, compute=pool, num_cpus=job.threads)
+        yield from done.iter_rows()
 
 
-def _claim(parts: Path, manifest: dict[str, Any]) -> None:
-    """Makes the folder of parts, or makes sure that the parts in it are this job's."""
-    path = parts / _MANIFEST
-    text = json.dumps(manifest, sort_keys=True)
-    if path.exists() and path.read_text() != text:
+def _survey(pair: FilePair, job: BatchJob) -> Table:
+    """What there is to know of a file before it is read in shards."""
+    try:
+        columns = Columns(pair.format.field(pair.source, job.field, job.output_field), job.output_field)
+        return Table(pair, columns, pair.format.count(pair.source, columns))
+    except DAMAGES as fault:
         raise UserError(
-            f"{parts} holds parts of a job with another input, model or search; delete it or name another output."
+            f"{pair.source.place} cannot be read as {pair.format.name} ({reason_of(fault)}); put a whole file in its "
+            "place."
+        ) from None
+
+
+def _manifest(job: BatchJob, tables: Sequence[Table]) -> dict[str, Any]:
+    """What must be the same for parts to be of one job."""
+    return {
+        "input": digest(word for table in tables for word in (table.pair.name, table.pair.source.digest())),
+        "model": model_identity(job.model),
+        "search": job.search.model_dump(mode="json"),
+        "field": sorted({table.columns.field for table in tables}),
+        "output field": job.output_field,
+        "size of parts": [SHARD_RECORDS, SHARD_BYTES],
+    }
+
+
+def _check(job: BatchJob, tables: Sequence[Table], key: PartKey, part: PartCounts) -> None:
+    """UserError where a record could not be read and may not be skipped."""
+    if job.on_error == "stop" and part.first_failure:
+        record, reason = part.first_failure
+        raise UserError(
+            f"{tables[key.file].pair.source.place} record {record:,}: {reason.partition(',')[0]}; mend it, or leave "
+            "such records empty with --on-error skip."
         )
-    parts.mkdir(parents=True, exist_ok=True)
-    _write_whole(path, text)
 
 
-def _part(parts: Path, index: int) -> Path:
-    return parts / f"part-{index:08}.json"
+def _finish(
+    job: BatchJob, tables: Sequence[Table], parts: Parts, done_before: int, began: float
+) -> tuple[JobReport, Tally]:
+    """Joins the parts, writes the report and removes the parts."""
+    tally = Tally()
+    for file, table in enumerate(tables):
+        _join(table, parts, file, tally)
+    report = JobReport(
+        records=sum(table.records for table in tables),
+        seconds=round(time.monotonic() - began, 2),
+        parts_done_before=done_before,
+        model=model_identity(job.model),
+        search=job.search.model_dump(mode="json"),
+        files={t.pair.name: {"records": t.records, "field": t.columns.field or None} for t in tables},
+        notes=tally.to_json(),
+    )
+    output = stored(job.output, "--output")
+    with written_whole(output.files, f"{output.path}.report.json") as file:
+        file.write(json.dumps(asdict(report), indent=2, ensure_ascii=False).encode() + b"\n")
+    parts.remove()
+    return report, tally
 
 
-def _join(parts: Path, count: int, output: Path) -> Notes:
-    """Puts the parts together in order and removes them; the output is there when it is whole."""
-    notes = Notes()
-    aside = output.with_name(f".{output.name}.joining")
-    with aside.open("w", encoding="utf-8", newline="\n") as file:
-        for index in range(count):
-            part = json.loads(_part(parts, index).read_text(encoding="utf-8"))
-            file.writelines(line + "\n" for line in part["lines"])
-            notes.extend(Notes(part["notes"]))
-    aside.rename(output)
-    shutil.rmtree(parts)
-    return notes
+def _join(table: Table, parts: Parts, file: int, tally: Tally) -> None:
+    """Puts the results of a file beside its records; the output is there when it is whole."""
+    pair = table.pair
+    output = pair.output
+    try:
+        output.files.create_dir(output.path.rpartition("/")[0])
+        with written_whole(output.files, output.path, output.compression) as sink:
+            pair.format.write(pair.source, table.columns, _results(parts.of_file(file), pair.name, tally), sink)
+    except DAMAGES as fault:
+        raise UserError(
+            f"{output.place} cannot be joined ({reason_of(fault)}); see that {pair.source.place} is whole and there is "
+            f"room, and run the command again, for the results are kept in {parts.place}."
+        ) from None
+    except ValueError:
+        raise UserError(
+            f"{pair.source.place} has changed while the job ran: it has not as many records as there are results; "
+            f"delete {parts.place} and run the command again."
+        ) from None
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Writes aside and renames, so that a file that is there is whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.rename(path)
+def _results(parts: Iterator[Part], file: str, tally: Tally) -> Iterator[str]:
+    """The results of a file's parts, of which the notes are counted."""
+    for part in parts:
+        tally.add(file, part.notes)
+        yield from part.results

@@ -1,26 +1,48 @@
-"""Records of a text file: what is a line, and what is done with a line that no model should see as it is.
+"""Records: what is the text of one, and what is done with a text that no model should see as it is.
 
-Only "\\n" ends a line; a carriage return before it belongs to the line's end. Whatever a line holds, there is one
-output for it, and what was done to it is noted under one of the reasons below.
+Only "\\n" ends a line of a file; a carriage return before it belongs to the line's end. Whatever a record holds, there
+is one result for it, and what was done to it is noted under one of the reasons below.
 """
 
 import re
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import count, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from recurray.platform.errors import UserError
 
 INVALID = "invalid UTF-8, left empty"
+BROKEN = "no JSON object on the line, left empty"
+NO_FIELD = "without the field, left empty"
+NO_TEXT = "no text in the field, left empty"
+COLUMNS = "more or fewer columns than the header, left empty"
+TAKEN = "with a field of the result's name already, left as it was"
 EMPTY = "empty or blank, left empty"
 CONTROL = "control characters or line separators, read as spaces"
 SPLIT = "too long, split at sentence ends and rejoined"
 
+FAILURES = (INVALID, BROKEN, NO_FIELD, NO_TEXT, COLUMNS, TAKEN)
+"""Reasons of records that could not be read: these stop a job that runs with `--on-error stop`."""
+LISTED = 1_000
+"""Record numbers that a report lists of each reason; it counts all."""
+
 _SENTENCE_END = re.compile(r"(?<=[.!?…。！？])\s+")
-_CONTROL_CATEGORIES = {"Cc", "Zl", "Zp"}
+_LINE_BREAK = re.compile(r"\r?\n")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_OR_WHITE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """What stands in a record in place of a text that a model could be given."""
+
+    reason: str
+    """One of FAILURES."""
+
+
+Source = bytes | Unreadable
+"""What a record holds to be read: bytes that should be UTF-8, or the reason why there are none."""
 
 
 @dataclass
@@ -33,34 +55,80 @@ class Notes:
         """Notes one record."""
         self.records.setdefault(reason, []).append(record)
 
-    def extend(self, other: "Notes") -> None:
-        """Notes what another part of the file noted."""
-        for reason, records in other.records.items():
-            self.records.setdefault(reason, []).extend(records)
+    def first_failure(self) -> tuple[int, str] | None:
+        """The first record that could not be read, and why; none if all could."""
+        return min(((self.records[reason][0], reason) for reason in FAILURES if reason in self.records), default=None)
+
+    def failures(self) -> int:
+        """Records that could not be read."""
+        return sum(len(self.records.get(reason, ())) for reason in FAILURES)
 
 
-def readable(line: bytes, record: int, notes: Notes) -> str:
-    """The text of a line, without its end, as a model may see it; empty if there is none."""
+@dataclass
+class Tally:
+    """What was done to the records of a whole job, in little memory."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    """Records by reason."""
+    listed: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    """The numbers of the first LISTED ones of each reason, by file."""
+
+    def add(self, file: str, notes: Notes) -> None:
+        """Counts what was noted on records of a file, which come in order."""
+        for reason, records in notes.records.items():
+            room = max(0, LISTED - self.counts.get(reason, 0))
+            self.counts[reason] = self.counts.get(reason, 0) + len(records)
+            if room:
+                self.listed.setdefault(reason, {}).setdefault(file, []).extend(records[:room])
+
+    def to_json(self) -> dict[str, Any]:
+        """As a report holds it."""
+        return {reason: {"count": count, "first_records": self.listed[reason]} for reason, count in self.counts.items()}
+
+    def lines(self) -> list[str]:
+        """A line on each reason, with the first few of its records."""
+        return [
+            f"{count:,} {reason}: {_first_few(self.listed[reason], count)}" for reason, count in self.counts.items()
+        ]
+
+
+def _first_few(listed: dict[str, list[int]], count: int, most: int = 5) -> str:
+    """Record numbers, with their files if there are several."""
+    names = [str(record) if len(listed) == 1 else f"{file}:{record}" for file in listed for record in listed[file]]
+    return ", ".join(names[:most]) + (", …" if count > most else "")
+
+
+def readable(source: Source, record: int, notes: Notes) -> str:
+    """The text of a record as a model may see it, on one line; empty if there is none."""
+    if isinstance(source, Unreadable):
+        notes.add(source.reason, record)
+        return ""
     try:
-        text = line.decode("utf-8").removesuffix("\r")
+        text = source.decode("utf-8-sig").removesuffix("\r")
     except UnicodeDecodeError:
         notes.add(INVALID, record)
         return ""
-    spaced = "".join(" " if unicodedata.category(c) in _CONTROL_CATEGORIES and c != "\t" else c for c in text)
-    if spaced != text:
+    text = _LINE_BREAK.sub(" ", text)  # of a field, which may hold several lines
+    if _CONTROL.search(text):
         notes.add(CONTROL, record)
-    if not spaced.strip():
+        text = _CONTROL.sub(" ", text)
+    if not text.strip():
         notes.add(EMPTY, record)
         return ""
-    return spaced
+    return text
+
+
+def on_one_line(result: str) -> str:
+    """A result without a character that could end a line or a column."""
+    return _CONTROL_OR_WHITE.sub(" ", result)
 
 
 def split_text(text: str, limit: int, pieces_of: Callable[[Sequence[str]], list[int]]) -> list[str]:
     """Parts of at most `limit` pieces that are the text when rejoined: sentences, else words, else halves of a word.
 
-    `pieces_of` gives the number of pieces of each text.
+    `pieces_of` gives the number of pieces of each text. A single character is never split.
     """
-    if pieces_of([text])[0] <= limit:
+    if len(text) < 2 or pieces_of([text])[0] <= limit:
         return [text]
     units = _SENTENCE_END.split(text)
     if len(units) == 1:
@@ -84,41 +152,6 @@ def _packed(parts: list[str], limit: int, pieces_of: Callable[[Sequence[str]], l
             packed.append(part)
             room = limit - pieces
     return packed
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A run of whole lines of a file."""
-
-    index: int
-    """Counted from 0."""
-    begin: int
-    """The first byte."""
-    end: int
-    """The byte after the last."""
-    first_record: int
-    """The number of its first line, counted from 1 over the file."""
-    records: int
-    """Its lines."""
-
-
-def shards(path: Path, lines: int) -> Iterator[Shard]:
-    """A file cut into shards of `lines` lines, reading it once and holding one shard of it."""
-    with _open(path) as file:
-        begin, first = 0, 1
-        for index in count():
-            sizes = [len(line) for line in islice(file, lines)]
-            if not sizes:
-                return
-            yield Shard(index, begin, begin + sum(sizes), first, len(sizes))
-            begin, first = begin + sum(sizes), first + len(sizes)
-
-
-def read_shard(path: Path, shard: Shard) -> list[bytes]:
-    """The lines of a shard, without their ends."""
-    with path.open("rb") as file:
-        file.seek(shard.begin)
-        return split_lines(file.read(shard.end - shard.begin))
 
 
 def split_lines(content: bytes) -> list[bytes]:
