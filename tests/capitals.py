@@ -23,10 +23,10 @@ class Capitals(TextModel):
 
     @property
     def max_pieces(self) -> int:
-        return 400
+        return 401
 
     def count_pieces(self, texts: Sequence[str]) -> list[int]:
-        return [len(text) for text in texts]
+        return [len(text) + 1 for text in texts]
 
     def predict(self, texts: Sequence[str], search: SearchConfig | None = None) -> list[str]:
         assert all(0 < len(text) <= 400 for text in texts)

@@ -79,9 +79,9 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 0.02) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 0.02, at_most: float = DEADLINE_SECONDS) -> None:
     """Looks so often whether the condition is true by now."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + at_most
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(seconds)
