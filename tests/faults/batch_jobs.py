@@ -14,7 +14,7 @@ from tests.capitals import Capitals
 from tests.faults.kills import descendants, wait_until
 
 from recurray.jobs.text_files import run_batch_job
-from recurray.platform.config.tree import SearchConfig
+from recurray.platform.config.search import SearchConfig
 from recurray.platform.inference.batch_job import BatchJob
 from recurray.platform.inference.predicting import predict_records
 from recurray.platform.inference.records import Notes

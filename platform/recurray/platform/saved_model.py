@@ -2,13 +2,17 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from pydantic import ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from recurray.platform.config.extensions import load_extensions_of
 from recurray.platform.config.loading import read_yaml, to_yaml
@@ -109,7 +113,8 @@ def load(place: str | Path) -> SavedModel:
         config = _read_config(folder, place)
         task = TASKS[config.task]()
         codec = task.load_codec(folder)
-        network = task.build_network(config.model, codec)
+        with _NoOrthogonalStart():
+            network = task.build_network(config.model, codec)
         try:
             load_model(network, folder / WEIGHTS_FILE)
         except (SafetensorError, RuntimeError) as fault:
@@ -118,6 +123,17 @@ def load(place: str | Path) -> SavedModel:
                 f"{place}/{WEIGHTS_FILE} is damaged or of another shape than {CONFIG_FILE} ({reason})."
             ) from None
     return SavedModel(task, network.eval(), codec, config)
+
+
+class _NoOrthogonalStart(TorchFunctionMode):
+    """Leaves out the decompositions of orthogonal initial weights, which take longer than to load the real ones."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.linalg.qr:
+            return args[0], args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def model_identity(place: str | Path) -> str:
