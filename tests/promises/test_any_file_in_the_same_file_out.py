@@ -32,7 +32,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def run(model: Path, source: Path | str, output: Path | str, **options: Any) -> JobReport:
-    job = {"output_field": "translation", "search": SearchConfig(), **options}
+    job = {"output_field": "translation", "search": SearchConfig(), "workers": 1, **options}
     return run_batch_job(BatchJob(kind=Capitals, model=str(model), source=str(source), output=str(output), **job))
 
 
@@ -46,7 +46,7 @@ def test_a_folder_of_every_format_becomes_a_folder(model: Path, tmp_path: Path) 
         csv.writer(file).writerows([("id", "src"), *enumerate(TEXTS)])
     pq.write_table(pa.table({"src": TEXTS, "id": range(len(TEXTS))}), folder / "d.parquet")
     (folder / "empty.txt").touch()
-    report = run(model, folder, out)
+    report = run(model, folder, out, workers=2)
     capitals = [text.upper() for text in TEXTS]
     assert (out / "a.txt").read_text().split("\n") == [*capitals, ""]
     with gzip.open(out / "b.jsonl.gz", "rt") as file:
@@ -69,7 +69,7 @@ def test_a_folder_of_every_format_becomes_a_folder(model: Path, tmp_path: Path) 
 def test_fuzzed_lines_give_as_many_records_and_a_report_that_is_right(model: Path, tmp_path: Path) -> None:
     lines = list(fuzzed_lines(5_000, seed=1))
     (tmp_path / "in.txt").write_bytes(b"\n".join(lines) + b"\n")
-    report = run(model, tmp_path / "in.txt", tmp_path / "out.txt")
+    report = run(model, tmp_path / "in.txt", tmp_path / "out.txt", workers=2)
     output = (tmp_path / "out.txt").read_bytes()
     assert report.records == output.count(b"\n") == len(output.decode().splitlines()) == 5_000
     notes = Notes()
@@ -95,7 +95,7 @@ def test_what_cannot_be_read_stops_a_job_that_is_told_to_and_the_rest_is_kept(mo
     lines[1_500] = '{"src": 7}'
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     with pytest.raises(UserError, match=r"in.jsonl record 1,501: no text in the field; .*--on-error skip"):
-        run(model, tmp_path / "in.jsonl", tmp_path / "out.jsonl", on_error="stop", workers=1)
+        run(model, tmp_path / "in.jsonl", tmp_path / "out.jsonl", on_error="stop")
     assert len(list((tmp_path / "out.jsonl.parts").glob("part-*"))) == 2
     report = run(model, tmp_path / "in.jsonl", tmp_path / "out.jsonl", on_error="skip")
     assert report.parts_done_before == 2

@@ -111,8 +111,10 @@ def run_batch_job(job: "BatchJob") -> "JobReport":
     task = job.kind.task
     with job_progress(f"{task} of {job.source}") as on_progress, ray_session(job.workers * job.threads):
         report, tally = run_job(job, on_progress)
-    speed = report.records / max(report.seconds, 1e-9)
-    print(f"{task} of {report.records:,} records in {report.seconds:.1f} s ({speed:,.0f} a second): {job.output}")
+    before = report.records_done_before
+    speed = (report.records - before) / max(report.seconds, 1e-9)
+    done = f"{report.records:,} records" + (f", {before:,} of them done before," if before else "")
+    print(f"{task} of {done} in {report.seconds:.1f} s ({speed:,.0f} a second): {job.output}")
     for line in tally.lines():
         print(f"  {line}")
     print(f"  report: {job.output.rstrip('/')}.report.json")

@@ -1,6 +1,5 @@
 """Folders and files at a path or a URI such as `s3://bucket/models/demo`, and patience with their storage."""
 
-import os
 import tempfile
 import threading
 import time
@@ -78,7 +77,7 @@ def _from_uri(place: str) -> tuple[FileSystem, str]:
 def written_whole(files: FileSystem, path: str, compression: str | None = None) -> Iterator[NativeFile]:
     """A file to write that is at `path` once it is whole: it is written aside, and renamed when the block has ended."""
     folder, slash, name = path.rpartition("/")
-    aside = f"{folder}{slash}.{name}.{os.getpid()}"
+    aside = f"{folder}{slash}.{name}.writing"  # what a kill leaves of it is overwritten the next time
     try:
         with files.open_output_stream(aside, compression=compression) as sink:
             yield sink

@@ -7,6 +7,7 @@ the results beside the records, reading the files in a stream once more. Nothing
 import json
 import pickle
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,6 +69,8 @@ class JobReport:
     """Wall time of this run of the job."""
     parts_done_before: int
     """Parts that an earlier, killed run had finished."""
+    records_done_before: int
+    """The records in them."""
     model: str
     """The model's identity."""
     search: dict[str, Any]
@@ -97,7 +100,7 @@ def run_job(job: BatchJob, on_progress: Callable[[JobProgress], object]) -> tupl
         progress = progress.plus(part.records, part.failures)
     on_progress(progress)
     fault = ""
-    for row in _run(job, ShardSource(tables, done.keys())) if progress.done < progress.total else ():
+    for row in _run(job, ShardSource(tables, done.keys()), progress.total - progress.done):
         if row["fault"]:
             fault = row["fault"]  # parts that are on their way are waited for
             continue
@@ -108,7 +111,7 @@ def run_job(job: BatchJob, on_progress: Callable[[JobProgress], object]) -> tupl
         on_progress(progress)
     if fault:
         raise UserError(f"{fault}; what was done before it lies in {parts.place}.")
-    return _finish(job, tables, parts, len(done), began)
+    return _finish(job, tables, parts, list(done.values()), began)
 
 
 class _Runner:
@@ -129,8 +132,11 @@ class _Runner:
         return {"file": shard.key.file, "shard": shard.key.shard, "part": Part(results, notes).to_bytes(), "fault": ""}
 
 
-def _run(job: BatchJob, source: ShardSource) -> Iterator[dict[str, Any]]:
-    """Runs the pool over the shards; yields each one's part as soon as it is done."""
+def _run(job: BatchJob, source: ShardSource, records: int) -> Iterator[dict[str, Any]]:
+    """Runs the pool over the shards of so many records; yields each one's part as soon as it is done."""
+    if not records:
+        return
+    warnings.filterwarnings("ignore", "The minimum number of concurrent actors")  # an input of few shards is no fault
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # so that each shard is a block, and goes to an actor by itself
@@ -142,7 +148,7 @@ def _run(job: BatchJob, source: ShardSource) -> Iterator[dict[str, Any]]:
     settings = {"kind": job.kind, "model": model, "search": job.search, "threads": job.threads}
     with DataContext.current(context):
         shards = ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0, label_selector=here)
-        pool = ray.data.ActorPoolStrategy(size=job.workers)
+        pool = ray.data.ActorPoolStrategy(size=min(job.workers, records))
         done = shards.map(runner, fn_constructor_kwargs=settings, compute=pool, num_cpus=job.threads)
         yield from done.iter_rows()
 
@@ -182,7 +188,7 @@ def _check(job: BatchJob, tables: Sequence[Table], key: PartKey, part: PartCount
 
 
 def _finish(
-    job: BatchJob, tables: Sequence[Table], parts: Parts, done_before: int, began: float
+    job: BatchJob, tables: Sequence[Table], parts: Parts, before: Sequence[PartCounts], began: float
 ) -> tuple[JobReport, Tally]:
     """Joins the parts, writes the report and removes the parts."""
     tally = Tally()
@@ -191,7 +197,8 @@ def _finish(
     report = JobReport(
         records=sum(table.records for table in tables),
         seconds=round(time.monotonic() - began, 2),
-        parts_done_before=done_before,
+        parts_done_before=len(before),
+        records_done_before=sum(part.records for part in before),
         model=model_identity(job.model),
         search=job.search.model_dump(mode="json"),
         files={t.pair.name: {"records": t.records, "field": t.columns.field or None} for t in tables},

@@ -7,6 +7,7 @@ killed does no finished part twice when it is run again, and parts of another jo
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
@@ -80,7 +81,8 @@ class Parts:
                     f"{self.place} holds parts of a job with another {' and another '.join(differing)}; delete it to "
                     "start over, or name another --output."
                 )
-        self._files.create_dir(self._root)
+        with self._room():
+            self._files.create_dir(self._root)
         self._write(path, json.dumps(manifest, sort_keys=True).encode())
 
     def done(self) -> dict[PartKey, PartCounts]:
@@ -121,11 +123,16 @@ class Parts:
         return content
 
     def _write(self, path: str, content: bytes) -> None:
+        with self._room(), written_whole(self._files, path) as sink:
+            sink.write(content)
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """UserError where what is done in the block fails."""
         try:
-            with written_whole(self._files, path) as sink:
-                sink.write(content)
+            yield
         except OSError as fault:
             raise UserError(
-                f"{self.place} cannot be written ({reason_of(fault)}); what is in it is kept: make room and run the "
-                "command again."
+                f"{self.place} cannot be written ({reason_of(fault)}); what is in it is kept; see to access and room "
+                "and run the command again."
             ) from None
