@@ -1,8 +1,9 @@
 """Scores of translations: sacreBLEU on detokenized text, each with sacreBLEU's signature."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
@@ -10,21 +11,25 @@ from sacrebleu.metrics.ter import TER
 from recurray.platform.evaluation.scores import Score
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Corpus BLEU (Papineni et al. 2002; Post 2018)."""
-    return _score(BLEU(), hypotheses, references)
+@dataclass(frozen=True)
+class ResampledMetric:
+    """A metric that can be bootstrapped: its score is one of the sum of each line's statistics."""
+
+    make: Callable[[], Any]
+    """Makes a metric of sacreBLEU's, or what has the methods that its paired test calls."""
+
+    def __call__(self, hypotheses: Sequence[str], *references: Sequence[str]) -> Score:
+        """The score of hypotheses against one or more lists of references."""
+        metric = self.make()
+        found = metric.corpus_score(list(hypotheses), [list(each) for each in references])
+        return Score(found.score, str(metric.get_signature()))
 
 
-def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Corpus chrF2 (Popović 2015)."""
-    return _score(CHRF(), hypotheses, references)
+bleu = ResampledMetric(BLEU)
+"""Corpus BLEU (Papineni et al. 2002; Post 2018)."""
 
+chrf = ResampledMetric(CHRF)
+"""Corpus chrF2 (Popović 2015)."""
 
-def ter(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Translation edit rate (Snover et al. 2006)."""
-    return _score(TER(), hypotheses, references)
-
-
-def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    found = metric.corpus_score(list(hypotheses), [list(references)])
-    return Score(found.score, str(metric.get_signature()))
+ter = ResampledMetric(TER)
+"""Translation edit rate (Snover et al. 2006)."""

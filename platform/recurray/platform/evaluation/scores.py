@@ -3,11 +3,13 @@
 Names must be known before sacreBLEU or rouge-score is imported, so a metric's own module is imported at its first use.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from recurray.models.registry import Registry
+from recurray.platform.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,11 @@ class Score:
         return asdict(self)
 
 
-Metric = Callable[[Sequence[str], Sequence[str]], Score]
-"""Hypotheses and their references, one to one, to a score."""
+Metric = Callable[..., Score]
+"""Hypotheses and one list of references, one to one, to a score: `metric(hypotheses, references)`.
+
+One that can take several references of each line, as all that are shipped, takes more lists behind the first.
+"""
 
 METRICS: Registry[Metric] = Registry(
     "metric",
@@ -46,9 +51,21 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
 """The metrics of each task, in the order they are shown in."""
 
 
-def scores_of(names: Iterable[str], hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
-    """The scores of some metrics by their names; KeyError where there is no such metric."""
-    return {name: METRICS[name](hypotheses, references) for name in names}
+def scores_of(names: Iterable[str], hypotheses: Sequence[str], *references: Sequence[str]) -> dict[str, Score]:
+    """The scores of some metrics by their names, against one or more lists of references.
+
+    KeyError where there is no such metric, UserError where one does not take as many references.
+    """
+    return {name: _metric(name, len(references))(hypotheses, *references) for name in names}
+
+
+def _metric(name: str, references: int) -> Metric:
+    metric = METRICS[name]
+    try:
+        inspect.signature(metric).bind(*[()] * (1 + references))
+    except TypeError:
+        raise UserError(f"metric {name} does not take {references} references of each line; give one --ref.") from None
+    return metric
 
 
 def score_rows(scores: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
