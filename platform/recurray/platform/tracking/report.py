@@ -11,7 +11,7 @@ from recurray.platform.errors import UserError
 from recurray.platform.evaluation.scores import score_rows
 from recurray.platform.tracking.chart import Line, draw
 from recurray.platform.tracking.figures import Plot, dev_scores, sections_of
-from recurray.platform.tracking.run_log import METRICS_FILE, SAMPLES_FILE, Row, read_rows
+from recurray.platform.tracking.run_log import METRICS_FILE, SAMPLES_FILE, SCORES_FILE, Row, read_rows
 
 REPORT_FILE = "report.html"
 
@@ -23,7 +23,7 @@ def write_report(folder: Path) -> Path:
     rows, samples = read_rows(folder / METRICS_FILE), read_rows(folder / SAMPLES_FILE)
     body = [
         _head(folder, rows),
-        _scores(folder / "test" / "scores.json"),
+        _scores(folder / SCORES_FILE),
         *(_section(name, plots, rows) for name, plots in sections_of(dict.fromkeys(chain(*rows))).items() if plots),
         _samples(samples),
         _commands(folder),
@@ -60,7 +60,20 @@ def _scores(path: Path) -> str:
     table = "".join(_score_row(name, found) for name, found in score_rows(scores))
     heads = "<tr><th>score</th><th class=number>value</th><th>signature</th></tr>"
     made_by = f"<p>{scores['lines']:,} lines, by <code>{html.escape(scores['command'])}</code></p>"
-    return f"<h2>Test scores</h2><table>{heads}{table}</table>{made_by}"
+    by_length = _by_length(scores.get("by_length", []))
+    return f"<h2>Test scores</h2><table>{heads}{table}</table>{made_by}{by_length}"
+
+
+def _by_length(buckets: list[dict[str, Any]]) -> str:
+    if not buckets:
+        return ""
+    heads = ("words of the reference", "lines", *buckets[0]["scores"])
+    rows = [heads]
+    for bucket in buckets:
+        words = f"{bucket['shortest']:,} to {bucket['longest']:,}"
+        rows.append((words, f"{bucket['lines']:,}", *(f"{score:.2f}" for score in bucket["scores"].values())))
+    cells = ("".join(f"<td class=number>{cell}</td>" for cell in row) for row in rows)
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
 def _score_row(name: str, found: dict[str, Any]) -> str:

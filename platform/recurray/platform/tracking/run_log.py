@@ -13,12 +13,15 @@ from typing import Any
 
 import ray
 
+from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
+from recurray.platform.errors import UserError
 from recurray.platform.storage import patiently
 from recurray.platform.tracking.wandb_run import WandbRun
 
 METRICS_FILE, SAMPLES_FILE, SKIPPED_FILE = "metrics.jsonl", "samples.jsonl", "skipped.jsonl"
 NOTICES_FILE = "notices.jsonl"
+SCORES_FILE = "test/scores.json"
 
 Row = dict[str, Any]
 
@@ -30,15 +33,13 @@ class RunLog:
         self._metrics, self._samples = folder / METRICS_FILE, folder / SAMPLES_FILE
         self._skipped, self._notices = folder / SKIPPED_FILE, folder / NOTICES_FILE
         rows = _keep_whole_rows(self._metrics)
-        samples = _keep_whole_rows(self._samples)
+        _keep_whole_rows(self._samples)
         skipped = _keep_whole_rows(self._skipped)
         self._last_step = rows[-1]["step"] if rows else 0
         self._last_skipped = skipped[-1]["step"] if skipped else 0
         self._stop = False
         self._began = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
-        self._wandb = None if config.wandb.mode == "disabled" else WandbRun(folder, config)
-        for row in rows:
-            self._send(row, [sample for sample in samples if sample["step"] == row["step"]])
+        self._wandb = _open_wandb(folder, config)
 
     @ray.method
     def log(self, row: Row, samples: list[Row]) -> None:
@@ -50,7 +51,8 @@ class RunLog:
         _append(self._samples, samples)  # before its row: a step is logged once its row is there
         _append(self._metrics, [row])
         self._last_step = row["step"]
-        self._send(row, samples)
+        if self._wandb is not None:
+            self._wandb.log(row, samples)
 
     @ray.method
     def log_skipped(self, update: Row) -> None:
@@ -64,10 +66,6 @@ class RunLog:
         """Appends a sentence for the user, which the console shows."""
         with suppress(OSError):  # it may be about a full disk
             _append_once(self._notices, [{"seconds": round(time.monotonic() - self._began, 3), "notice": notice}])
-
-    def _send(self, row: Row, samples: list[Row]) -> None:
-        if self._wandb is not None:
-            self._wandb.log(row, samples)
 
     @ray.method
     def last_step(self) -> int:
@@ -89,6 +87,44 @@ class RunLog:
         """Ends the W&B run."""
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def check_trained(folder: Path) -> RunConfig:
+    """The configuration of the finished run in a folder; UserError where it is none, or may still be in training."""
+    if not (folder / METRICS_FILE).exists():
+        raise UserError(f"{folder} is no run that has logged anything: it has no {METRICS_FILE}.")
+    config = load_config(folder / "config.yaml")
+    rows = read_rows(folder / METRICS_FILE)
+    step = rows[-1]["step"] if rows else 0
+    if step < config.training.steps:
+        raise UserError(
+            f"{folder} stands at step {step:,} of {config.training.steps:,}, and only its training may log to it; "
+            "train it to its end first."
+        )
+    return config
+
+
+def log_scores(folder: Path, scores: dict[str, Any]) -> None:
+    """Gives a finished run the scores of its test set: its `test/scores.json`, and its W&B run, which follows that."""
+    config = check_trained(folder)
+    path = folder / SCORES_FILE
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    if (wandb_run := _open_wandb(folder, config)) is not None:
+        wandb_run.finish()
+
+
+def _open_wandb(folder: Path, config: RunConfig) -> WandbRun | None:
+    """The W&B run, with all that the folder's files hold; none where the run is kept from W&B."""
+    if config.wandb.mode == "disabled":
+        return None
+    wandb_run = WandbRun(folder, config)
+    samples = read_rows(folder / SAMPLES_FILE)
+    for row in read_rows(folder / METRICS_FILE):
+        wandb_run.log(row, [sample for sample in samples if sample["step"] == row["step"]])
+    if (folder / SCORES_FILE).exists():
+        wandb_run.summarize(json.loads((folder / SCORES_FILE).read_text(encoding="utf-8")))
+    return wandb_run
 
 
 def read_rows(path: Path) -> list[Row]:

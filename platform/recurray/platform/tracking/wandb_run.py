@@ -10,6 +10,7 @@ import wandb
 
 from recurray.platform.config.tree import RunConfig, WandbConfig
 from recurray.platform.errors import UserError
+from recurray.platform.evaluation.scores import score_rows
 
 
 class WandbRun:
@@ -52,6 +53,12 @@ class WandbRun:
             rows: list[Iterable[str]] = [[sample["src"], sample["ref"], sample["hyp"]] for sample in samples]
             figures["samples"] = wandb.Table(columns=["src", "ref", "hyp"], data=rows)
         self._run.log(figures, step=row["step"])
+
+    def summarize(self, scores: dict[str, Any]) -> None:
+        """The scores of the test set, as `scores.json` holds them, with their signatures, in the run's summary."""
+        for name, found in score_rows(scores):
+            self._run.summary.update({f"test/{name}": found["score"], f"test/{name} signature": found["signature"]})
+        self._run.summary.update({"test/lines": scores["lines"], "test/command": scores["command"]})
 
     def finish(self) -> None:
         """Sends what is left, ends the run, and waits until W&B's own process has written its file.
