@@ -96,7 +96,7 @@ def test_parallel_files_of_different_length_are_not_scored(tmp_path: Path) -> No
     (tmp_path / "h").write_text("a\n")
     (tmp_path / "r").write_text("a\nb\n")
     with pytest.raises(UserError, match=r"has 1 lines but .* has 2"):
-        evaluate(tmp_path / "h", tmp_path / "r")
+        evaluate(tmp_path / "h", [tmp_path / "r"])
 
 
 def test_scores_are_sacrebleus_own(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_scores_are_sacrebleus_own(tmp_path: Path) -> None:
     hypotheses, references = ["the door is open", "a window"], ["the door is open now", "the window"]
     (tmp_path / "h").write_text("".join(line + "\n" for line in hypotheses))
     (tmp_path / "r").write_text("".join(line + "\n" for line in references))
-    scores = evaluate(tmp_path / "h", tmp_path / "r")
+    scores = evaluate(tmp_path / "h", [tmp_path / "r"])
     assert scores["bleu"]["score"] == sacrebleu.corpus_bleu(hypotheses, [references]).score
     assert scores["chrf"]["score"] == sacrebleu.corpus_chrf(hypotheses, [references]).score
     assert scores["ter"]["score"] == sacrebleu.corpus_ter(hypotheses, [references]).score

@@ -127,7 +127,7 @@ def test_its_saved_model_loads_again_and_predicts_what_was_logged(run: Path, tmp
     samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
     assert [sample["hyp"] for sample in samples if sample["step"] == best["step"]] == found[:8]
     (tmp_path / "hyp").write_text("".join(line + "\n" for line in found))
-    scores = evaluate(tmp_path / "hyp", Path("dev.future"), task="forecasting")
+    scores = evaluate(tmp_path / "hyp", [Path("dev.future")], task="forecasting")
     assert scores["r2"]["score"] == pytest.approx(best["dev/r2"])
 
 

@@ -114,9 +114,9 @@ def test_lead_of_a_document_with_too_few_sentences_is_all_of_it(text: str) -> No
 
 def test_summaries_are_scored_with_the_lead_baselines_beside_them(files: dict[str, Path], tmp_path: Path) -> None:
     output = tmp_path / "scores.json"
-    scores = evaluate(files["hyp"], files["ref"], output, task="summarization", src=files["src"])
+    scores = evaluate(files["hyp"], [files["ref"]], output, task="summarization", src=files["src"])
     assert json.loads(output.read_text()) == scores
-    assert list(scores) == [*ROUGE, "lead-1", "lead-3", "lines", "command"]
+    assert list(scores) == [*ROUGE, "lead-1", "lead-3", "by_length", "lines", "command"]
     for name in ROUGE:
         assert scores[name]["score"] == pytest.approx(rouge_score_itself(name, SUMMARIES, REFERENCES))
         for sentences in (1, 3):
@@ -127,24 +127,28 @@ def test_summaries_are_scored_with_the_lead_baselines_beside_them(files: dict[st
 def test_the_command_beside_the_scores_gives_the_same_scores(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scores = evaluate(files["hyp"], files["ref"], task="summarization", src=files["src"])
+    scores = evaluate(files["hyp"], [files["ref"]], task="summarization", src=files["src"])
     command = scores["command"].split()
     assert main(command[1:]) == 0
-    rows = capsys.readouterr().out.splitlines()
-    assert len(rows) == 9
+    rows = capsys.readouterr().out.splitlines()[:9]
     for row, (name, score) in zip(rows, score_rows(scores), strict=True):
         assert row.split() == [*name.split(), f"{score['score']:.2f}", score["signature"]]
 
 
 def test_without_documents_there_are_no_baselines(files: dict[str, Path]) -> None:
-    assert list(evaluate(files["hyp"], files["ref"], task="summarization")) == [*ROUGE, "lines", "command"]
+    assert list(evaluate(files["hyp"], [files["ref"]], task="summarization")) == [
+        *ROUGE,
+        "by_length",
+        "lines",
+        "command",
+    ]
 
 
 def test_without_a_task_files_are_scored_as_translations(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scores = evaluate(files["hyp"], files["ref"])
-    assert list(scores) == ["bleu", "chrf", "ter", "lines", "command"]
+    scores = evaluate(files["hyp"], [files["ref"]])
+    assert list(scores) == ["bleu", "chrf", "ter", "by_length", "lines", "command"]
     assert scores["command"] == f"recurray evaluate --hyp {files['hyp']} --ref {files['ref']}"
     assert main(scores["command"].split()[1:]) == 0
     assert f"bleu  {scores['bleu']['score']:6.2f}  nrefs:1|" in capsys.readouterr().out
@@ -152,24 +156,24 @@ def test_without_a_task_files_are_scored_as_translations(
 
 def test_an_unknown_task_names_the_known_ones(files: dict[str, Path]) -> None:
     with pytest.raises(UserError, match=r"summarisation is no task .* translation, summarization"):
-        evaluate(files["hyp"], files["ref"], task="summarisation")
+        evaluate(files["hyp"], [files["ref"]], task="summarisation")
 
 
 def test_documents_are_refused_where_they_would_not_be_read(files: dict[str, Path]) -> None:
     with pytest.raises(UserError, match="add --task summarization"):
-        evaluate(files["hyp"], files["ref"], src=files["src"])
+        evaluate(files["hyp"], [files["ref"]], src=files["src"])
 
 
 def test_documents_that_are_not_parallel_are_refused(files: dict[str, Path]) -> None:
     write(files["src"], DOCUMENTS[:1])
     with pytest.raises(UserError, match=r"src has 1 lines but .* has 2"):
-        evaluate(files["hyp"], files["ref"], task="summarization", src=files["src"])
+        evaluate(files["hyp"], [files["ref"]], task="summarization", src=files["src"])
 
 
 def test_the_report_shows_the_baselines_as_rows(files: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").touch()
     output = tmp_path / "test" / "scores.json"
-    scores = evaluate(files["hyp"], files["ref"], output, task="summarization", src=files["src"])
+    scores = evaluate(files["hyp"], [files["ref"]], output, task="summarization", src=files["src"])
     page = write_report(tmp_path).read_text()
     for name, score in score_rows(scores):
         assert f"<td>{name}</td><td class=number>{score['score']:.2f}</td>" in page

@@ -32,8 +32,8 @@ COMMANDS = {
 }
 """Each command and what it does; command `NAME` is the module `recurray.jobs.NAME`."""
 
-WITH_ASSIGNMENTS = {"demo", "prepare", "train", "verify"}
-"""Commands that take a recipe and assignments; options may stand between the two."""
+INTERMIXED = {"demo", "prepare", "train", "verify", "evaluate"}
+"""Commands whose options may stand before and between what has no option: a recipe, assignments, a model."""
 
 
 def usage() -> str:
@@ -75,6 +75,6 @@ def _run(command: str, rest: list[str]) -> int:
     job = importlib.import_module(f"recurray.jobs.{command}")
     parser = argparse.ArgumentParser(prog=f"recurray {command}", description=job.__doc__, allow_abbrev=False)
     job.add_arguments(parser)
-    parse = parser.parse_intermixed_args if command in WITH_ASSIGNMENTS else parser.parse_args
+    parse = parser.parse_intermixed_args if command in INTERMIXED else parser.parse_args
     status: int = job.run(parse(rest))
     return status

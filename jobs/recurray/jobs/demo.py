@@ -10,12 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from recurray.jobs.evaluate import evaluate
+from recurray.jobs.evaluate import BATCH_JOBS, evaluate
 from recurray.jobs.recipes import find_recipe
 from recurray.jobs.report import report
-from recurray.jobs.summarize import summarize
 from recurray.jobs.train import train
-from recurray.jobs.translate import translate
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.errors import UserError
@@ -23,9 +21,6 @@ from recurray.platform.evaluation.scores import score_rows
 
 _SHOWN = 5
 _SHOWN_CHARACTERS = 240
-
-COMMANDS = {"translation": ("translate", translate), "summarization": ("summarize", summarize)}
-"""The command and the batch job of each task that the demo knows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +38,8 @@ def demo(config: RunConfig) -> int:
     """Takes a recipe all the way; returns 0, or 1 if the training diverged. UserError where it has no test set."""
     if config.data.test is None:
         raise UserError(f"recipe {config.name} has no key `data.test`, which the demo runs over and scores.")
-    if config.task not in COMMANDS:
-        raise UserError(f"recipe {config.name} has task {config.task}; the demo knows {', '.join(COMMANDS)}.")
+    if config.task not in BATCH_JOBS:
+        raise UserError(f"recipe {config.name} has task {config.task}; the demo knows {', '.join(BATCH_JOBS)}.")
     if status := train(config):
         return status
     folder = Path(config.folder)
@@ -52,13 +47,13 @@ def demo(config: RunConfig) -> int:
     test = folder / "test"
     scores = evaluate(
         test / "hypotheses.txt",
-        test / "references.txt",
+        [test / "references.txt"],
         test / "scores.json",
         task=config.task,
         src=test / "source.txt" if config.task == "summarization" else None,
     )
     report(folder)
-    _print_screen(folder, COMMANDS[config.task][0], scores)
+    _print_screen(folder, BATCH_JOBS[config.task][0], scores)
     return 0
 
 
@@ -78,7 +73,7 @@ def _run_over_test(config: RunConfig, folder: Path) -> None:
         lines = (" ".join(text.splitlines()) + "\n" for text in texts)
         (test / name).write_text("".join(lines), encoding="utf-8", errors="replace")
     resources = config.resources
-    COMMANDS[config.task][1](
+    BATCH_JOBS[config.task][1](
         model,
         test / "source.txt",
         test / "hypotheses.txt",
