@@ -9,11 +9,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
+from recurray.platform.signals import in_a_thread, stops_on_signals
 from recurray.platform.tracking.run_log import RunLog
 from recurray.platform.training.checkpoint_store import CheckpointStore
 from recurray.platform.training.checkpoints import Checkpoints
 from recurray.platform.training.loop import Ending, TrainingLoop
-from recurray.platform.training.signals import in_a_thread, stops_on_signals
 from recurray.platform.training.workers import run_workers
 
 
@@ -29,7 +29,7 @@ def launch(config: RunConfig, prepared: Prepared, folder: Path) -> Ending:
     store = CheckpointStore.of(config, folder)
     store.open()
     run_log = _start_run_log(config, folder)
-    with stops_on_signals(lambda: run_log.ask_to_stop.remote()):
+    with stops_on_signals(lambda: run_log.ask_to_stop.remote(), "stopping at a checkpoint"):
         ending = in_a_thread(lambda: run_workers(_train, config, prepared, folder, (run_log, store.place)))
     ray.get(run_log.close.remote())
     return ending

@@ -1,4 +1,4 @@
-"""Signals of the driver: the first asks the training to stop at a checkpoint, the second ends the process at once."""
+"""Signals of the driver: the first asks what runs to stop in good order, the second ends the process at once."""
 
 import os
 import signal
@@ -16,10 +16,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stops_on_signals(ask: Callable[[], object]) -> Iterator[None]:
+def stops_on_signals(ask: Callable[[], object], saying: str) -> Iterator[None]:
     """While the block runs, the first SIGINT or SIGTERM calls `ask`, and the next one has its usual effect.
 
-    Only the main thread hears signals, so in another one this does nothing.
+    `saying` tells the user what is done now. Only the main thread hears signals, so in another one this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -29,7 +29,7 @@ def stops_on_signals(ask: Callable[[], object]) -> Iterator[None]:
     def hear(number: int, frame: FrameType | None) -> None:
         for each in SIGNALS:
             signal.signal(each, _end_at_once)
-        print("\nstopping at a checkpoint; the same again stops at once", file=sys.stderr, flush=True)
+        print(f"\n{saying}; the same again stops at once", file=sys.stderr, flush=True)
         ask()
 
     for number in SIGNALS:
