@@ -22,7 +22,7 @@ def read_token(path: Path) -> str:
     """The token in `path`; ClusterError if it is not there or empty."""
     token = path.read_text(encoding="ascii").strip() if path.is_file() else ""
     if not token:
-        raise ClusterError(f"{path} holds no token; end the cluster with `recurray cluster down` and start it again.")
+        raise ClusterError(f"{path} holds no token; remove the file, then end and start again what it belongs to.")
     return token
 
 

@@ -83,7 +83,12 @@ def status() -> LocalCluster | None:
 
 def folder() -> Path:
     """Where the local cluster's state lies."""
-    return Path(os.environ.get("RECURRAY_HOME", Path.home() / ".recurray")).resolve() / "cluster"
+    return home() / "cluster"
+
+
+def home() -> Path:
+    """Where what belongs to this machine's user lies, such as tokens: `~/.recurray`, or what RECURRAY_HOME names."""
+    return Path(os.environ.get("RECURRAY_HOME", Path.home() / ".recurray")).resolve()
 
 
 def _start_head(num_cpus: int | None) -> LocalCluster:
