@@ -23,6 +23,7 @@ COMMANDS = {
     "average": "average the weights of a run's checkpoints into a model",
     "translate": "translate a file by batch job, or stdin to stdout",
     "summarize": "summarize a file by batch job, or stdin to stdout",
+    "serve": "serve a model over HTTP: translations or summaries of the texts that are posted",
     "evaluate": "score translations with sacreBLEU, summaries with ROUGE",
     "report": "write one HTML page about a run",
     "dashboards": "show or make the Weights & Biases workspace",
