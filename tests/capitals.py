@@ -18,7 +18,7 @@ class Capitals(TextModel):
         pass
 
     @classmethod
-    def from_pretrained(cls, place: str | Path, device: str = "cpu") -> Self:
+    def from_pretrained(cls, place: str | Path, device: str = "cpu", *, int8: bool = False) -> Self:
         return cls()
 
     @property

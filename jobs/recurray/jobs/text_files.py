@@ -6,6 +6,7 @@ import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from recurray.jobs.search_options import add_search_arguments, search_of
 from recurray.platform.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def add_arguments_for(parser: argparse.ArgumentParser, result: str) -> None:
     parser.add_argument("model", help="a saved model's folder, such as runs/demo/model, or its URI")
     _add_file_arguments(parser.add_argument_group("files"), result)
     _add_filter_arguments(parser.add_argument_group("stdin to stdout, where no --input is given"))
-    _add_search_arguments(parser.add_argument_group("search"))
+    add_search_arguments(parser)
     _add_worker_arguments(parser.add_argument_group("workers"))
 
 
@@ -54,13 +55,12 @@ def _add_filter_arguments(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--interactive", action="store_true", help="answer each line before the next is read")
 
 
-def _add_search_arguments(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument("--beam", type=int, help="hypotheses kept a line (default: the model's; 1 is greedy)")
-
-
 def _add_worker_arguments(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--workers", type=int, default=2, help="actors that share the records (default: 2)")
     group.add_argument("--threads", type=int, default=1, help="CPU threads an actor (default: 1)")
+    group.add_argument(
+        "--int8", action="store_true", help="weights of 8 bits, on CPUs: about twice as fast; see docs/search.md"
+    )
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
@@ -71,14 +71,14 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise UserError("--field goes with --input; stdin is text, a record a line.")
     if arguments.input is not None and arguments.interactive:
         raise UserError("--interactive is for stdin to stdout; leave it or --input out.")
-    for option in ("beam", "workers", "threads"):
-        if (value := getattr(arguments, option)) is not None and value < 1:
+    for option in ("workers", "threads"):
+        if (value := getattr(arguments, option)) < 1:
             raise UserError(f"--{option} {value}: expected 1 or more.")
 
 
 def run_over_files(kind: "type[TextModel]", arguments: argparse.Namespace) -> int:
     """The command: a batch job where files are named, else a filter from stdin to stdout."""
-    search = _search(kind, arguments.model, arguments.beam)
+    search = _search(kind, arguments)
     if arguments.input is None:
         return _filter(kind, arguments, search)
 
@@ -96,6 +96,7 @@ def run_over_files(kind: "type[TextModel]", arguments: argparse.Namespace) -> in
             on_error=arguments.on_error,
             workers=arguments.workers,
             threads=arguments.threads,
+            int8=arguments.int8,
         )
     )
     return 0
@@ -121,21 +122,20 @@ def run_batch_job(job: "BatchJob") -> "JobReport":
     return report
 
 
-def _search(kind: "type[TextModel]", model: str, beam: int | None) -> "SearchConfig":
-    """The model's own search settings, with another beam if one is given."""
+def _search(kind: "type[TextModel]", arguments: argparse.Namespace) -> "SearchConfig":
+    """The model's own search settings, with what the command says instead."""
     from recurray.platform.saved_model import load_config
 
-    config = load_config(model)
+    config = load_config(arguments.model)
     kind.check(config)
-    own = config.search
-    return own if beam is None else own.model_copy(update={"beam_size": beam})
+    return search_of(arguments, config.search)
 
 
 def _filter(kind: "type[TextModel]", arguments: argparse.Namespace, search: "SearchConfig") -> int:
     from recurray.platform.inference.predicting import predict_records
     from recurray.platform.inference.records import Notes, Tally
 
-    model = kind.from_pretrained(arguments.model)
+    model = kind.from_pretrained(arguments.model, int8=arguments.int8)
     tally, record = Tally(), 1
     while lines := list(islice(sys.stdin.buffer, 1 if arguments.interactive else _FILTER_LINES)):
         notes = Notes()

@@ -57,6 +57,8 @@ class BatchJob:
     """Actors."""
     threads: int = 1
     """CPUs of each."""
+    int8: bool = False
+    """Whether weights are rounded to 8 bits, where there is no GPU."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class JobReport:
     """The model's identity."""
     search: dict[str, Any]
     """The search's settings."""
+    int8: bool
+    """Whether weights were rounded to 8 bits."""
     files: dict[str, dict[str, Any]]
     """Records, and the field that was read, of each input file."""
     notes: dict[str, Any]
@@ -117,9 +121,10 @@ def run_job(job: BatchJob, on_progress: Callable[[JobProgress], object]) -> tupl
 class _Runner:
     """One actor of the pool."""
 
-    def __init__(self, kind: type[TextModel], model: str, search: SearchConfig, threads: int) -> None:
+    def __init__(self, kind: type[TextModel], model: str, search: SearchConfig, threads: int, int8: bool) -> None:
         torch.set_num_threads(threads)
-        self._model = kind.from_pretrained(model, "cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model = kind.from_pretrained(model, device, int8=int8 and device == "cpu")
         self._search = search
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +150,7 @@ def _run(job: BatchJob, source: ShardSource, records: int) -> Iterator[dict[str,
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     runner: Any = _Runner
     model = job.model if "://" in job.model else str(Path(job.model).absolute())
-    settings = {"kind": job.kind, "model": model, "search": job.search, "threads": job.threads}
+    settings = {"kind": job.kind, "model": model, "search": job.search, "threads": job.threads, "int8": job.int8}
     with DataContext.current(context):
         shards = ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0, label_selector=here)
         pool = ray.data.ActorPoolStrategy(size=min(job.workers, records))
@@ -171,6 +176,7 @@ def _manifest(job: BatchJob, tables: Sequence[Table]) -> dict[str, Any]:
         "input": digest(word for table in tables for word in (table.pair.name, table.pair.source.digest())),
         "model": model_identity(job.model),
         "search": job.search.model_dump(mode="json"),
+        "int8": job.int8,
         "field": sorted({table.columns.field for table in tables}),
         "output field": job.output_field,
         "size of parts": [SHARD_RECORDS, SHARD_BYTES],
@@ -201,6 +207,7 @@ def _finish(
         records_done_before=sum(part.records for part in before),
         model=model_identity(job.model),
         search=job.search.model_dump(mode="json"),
+        int8=job.int8,
         files={t.pair.name: {"records": t.records, "field": t.columns.field or None} for t in tables},
         notes=tally.to_json(),
     )

@@ -16,7 +16,7 @@ from ray import serve
 
 from recurray.platform.errors import UserError
 from recurray.platform.inference.door import Door, Terms
-from recurray.platform.inference.lines import predict_lines
+from recurray.platform.inference.predicting import predict_records
 from recurray.platform.inference.records import Notes
 from recurray.platform.inference.summarizer import Summarizer
 from recurray.platform.inference.text_model import TextModel
@@ -103,7 +103,7 @@ class Replica:
     @serve.batch(max_batch_size=BATCH_TEXTS)
     async def _predict_one(self, texts: list[str]) -> list[str]:
         lines = [text.encode() for text in texts]
-        return await asyncio.to_thread(predict_lines, self._model, lines, 1, None, Notes())
+        return await asyncio.to_thread(predict_records, self._model, lines, 1, None, Notes())
 
 
 @contextmanager
