@@ -44,12 +44,12 @@ def read(path: Path) -> bytes:
 
 
 def table(pair: FilePair, field: str | None = None, output_field: str = "translation") -> Table:
-    columns = Columns(pair.format.field(pair.source, field, output_field), output_field)
+    columns = Columns(pair.format.field(pair.source, field, [output_field]), (output_field,))
     return Table(pair, columns, pair.format.count(pair.source, columns))
 
 
-def upper(sources: Iterator[Source]) -> Iterator[str]:
-    return (readable(source, record, Notes()).upper() for record, source in enumerate(sources, 1))
+def upper(sources: Iterator[Source]) -> Iterator[tuple[str]]:
+    return ((readable(source, record, Notes()).upper(),) for record, source in enumerate(sources, 1))
 
 
 def convert(source: Path, output: Path, field: str | None = None) -> list[Source]:

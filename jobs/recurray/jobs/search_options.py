@@ -37,6 +37,7 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     for option, (key, kind, text) in _SEARCH.items():
         search.add_argument(option, dest=key, type=kind, metavar="N" if kind is int else "X", help=text)
     search.add_argument("--forbid", dest="forbidden", action="append", metavar="PIECE", help="a piece that never comes")
+    search.add_argument("--alignments", action="store_true", default=None, help="find each piece's place in the source")
     for option, (key, kind, text) in _SAMPLING.items():
         search.add_argument(option, dest=f"sampling_{key}", type=kind, metavar="N" if kind is int else "X", help=text)
 
@@ -45,7 +46,10 @@ def search_of(arguments: argparse.Namespace, own: "SearchConfig") -> "SearchConf
     """The model's own settings with those that were given; UserError names an option that will not do."""
     from pydantic import ValidationError
 
-    options = {key: option for option, (key, _, _) in _SEARCH.items()} | {"forbidden": "--forbid"}
+    options = {key: option for option, (key, _, _) in _SEARCH.items()} | {
+        "forbidden": "--forbid",
+        "alignments": "--alignments",
+    }
     given = {key: getattr(arguments, key) for key in options if getattr(arguments, key) is not None}
     drawn = {key: getattr(arguments, f"sampling_{key}") for key, _, _ in _SAMPLING.values()}
     drawn = {key: value for key, value in drawn.items() if value is not None}

@@ -44,6 +44,12 @@ def _add_file_arguments(group: "argparse._ArgumentGroup", result: str) -> None:
     )
     group.add_argument("--output-field", default=result, help=f"the column or key of the {result} (default: {result})")
     group.add_argument(
+        "--details",
+        action="store_true",
+        help="a second field, its name with _details behind it: the n best as JSON, each with its score, its pieces, "
+        "their log-probabilities, and with --alignments their places in the source",
+    )
+    group.add_argument(
         "--on-error",
         choices=("skip", "stop"),
         default="skip",
@@ -69,6 +75,10 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise UserError("--input and --output go together; without both, stdin goes to stdout.")
     if arguments.input is None and arguments.field is not None:
         raise UserError("--field goes with --input; stdin is text, a record a line.")
+    if arguments.input is None and arguments.details:
+        raise UserError("--details goes with --input; stdin to stdout has a line for each result.")
+    if (arguments.alignments or (arguments.n_best or 1) > 1) and not arguments.details:
+        raise UserError("--n-best and --alignments show in the details alone; add --details.")
     if arguments.input is not None and arguments.interactive:
         raise UserError("--interactive is for stdin to stdout; leave it or --input out.")
     for option in ("workers", "threads"):
@@ -97,6 +107,7 @@ def run_over_files(kind: "type[TextModel]", arguments: argparse.Namespace) -> in
             workers=arguments.workers,
             threads=arguments.threads,
             int8=arguments.int8,
+            details_field=f"{arguments.output_field}_details" if arguments.details else None,
         )
     )
     return 0
@@ -143,7 +154,7 @@ def _filter(kind: "type[TextModel]", arguments: argparse.Namespace, search: "Sea
         results = predict_records(model, sources, record, search, notes)
         failure = notes.first_failure() if arguments.on_error == "stop" else None
         whole = results if failure is None else results[: failure[0] - record]
-        sys.stdout.buffer.write("".join(line + "\n" for line in whole).encode())
+        sys.stdout.buffer.write("".join(line + "\n" for (line,) in whole).encode())
         sys.stdout.buffer.flush()
         if failure is not None:
             raise UserError(

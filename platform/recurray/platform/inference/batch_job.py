@@ -22,9 +22,9 @@ from recurray.platform.config.search import SearchConfig
 from recurray.platform.data.hashing import digest
 from recurray.platform.errors import UserError
 from recurray.platform.inference.files import FilePair, pair_files, stored
-from recurray.platform.inference.formats.format import DAMAGES, Columns
+from recurray.platform.inference.formats.format import DAMAGES, Columns, Found
 from recurray.platform.inference.parts import Part, PartCounts, PartKey, Parts
-from recurray.platform.inference.predicting import predict_records
+from recurray.platform.inference.predicting import predict_details, predict_records
 from recurray.platform.inference.progress import JobProgress
 from recurray.platform.inference.records import LISTED, Notes, Tally
 from recurray.platform.inference.shards import SHARD_BYTES, SHARD_RECORDS, Shard, ShardSource, Table
@@ -57,8 +57,15 @@ class BatchJob:
     """Actors."""
     threads: int = 1
     """CPUs of each."""
+    details_field: str | None = None
+    """Where the details of the results go, if they are wanted."""
     int8: bool = False
     """Whether weights are rounded to 8 bits, where there is no GPU."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The fields that are added to each record."""
+        return (self.output_field,) if self.details_field is None else (self.output_field, self.details_field)
 
 
 @dataclass(frozen=True)
@@ -121,11 +128,13 @@ def run_job(job: BatchJob, on_progress: Callable[[JobProgress], object]) -> tupl
 class _Runner:
     """One actor of the pool."""
 
-    def __init__(self, kind: type[TextModel], model: str, search: SearchConfig, threads: int, int8: bool) -> None:
+    def __init__(
+        self, kind: type[TextModel], model: str, search: SearchConfig, threads: int, int8: bool, details: bool
+    ) -> None:
         torch.set_num_threads(threads)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = kind.from_pretrained(model, device, int8=int8 and device == "cpu")
-        self._search = search
+        self._search, self._details = search, details
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Runs one shard; the row that comes back holds its part. A row with a fault is passed on."""
@@ -133,8 +142,14 @@ class _Runner:
             return {"file": 0, "shard": 0, "part": b"", "fault": row["fault"]}
         shard: Shard = pickle.loads(row["shard"])
         notes = Notes()
-        results = predict_records(self._model, shard.sources, shard.first_record, self._search, notes)
-        return {"file": shard.key.file, "shard": shard.key.shard, "part": Part(results, notes).to_bytes(), "fault": ""}
+        predict = predict_details if self._details else predict_records
+        results = predict(self._model, shard.sources, shard.first_record, self._search, notes)
+        return {
+            "file": shard.key.file,
+            "shard": shard.key.shard,
+            "part": Part([*results], notes).to_bytes(),
+            "fault": "",
+        }
 
 
 def _run(job: BatchJob, source: ShardSource, records: int) -> Iterator[dict[str, Any]]:
@@ -151,6 +166,7 @@ def _run(job: BatchJob, source: ShardSource, records: int) -> Iterator[dict[str,
     runner: Any = _Runner
     model = job.model if "://" in job.model else str(Path(job.model).absolute())
     settings = {"kind": job.kind, "model": model, "search": job.search, "threads": job.threads, "int8": job.int8}
+    settings["details"] = job.details_field is not None
     with DataContext.current(context):
         shards = ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0, label_selector=here)
         pool = ray.data.ActorPoolStrategy(size=min(job.workers, records))
@@ -161,7 +177,7 @@ def _run(job: BatchJob, source: ShardSource, records: int) -> Iterator[dict[str,
 def _survey(pair: FilePair, job: BatchJob) -> Table:
     """What there is to know of a file before it is read in shards."""
     try:
-        columns = Columns(pair.format.field(pair.source, job.field, job.output_field), job.output_field)
+        columns = Columns(pair.format.field(pair.source, job.field, job.outputs), job.outputs)
         return Table(pair, columns, pair.format.count(pair.source, columns))
     except DAMAGES as fault:
         raise UserError(
@@ -178,7 +194,7 @@ def _manifest(job: BatchJob, tables: Sequence[Table]) -> dict[str, Any]:
         "search": job.search.model_dump(mode="json"),
         "int8": job.int8,
         "field": sorted({table.columns.field for table in tables}),
-        "output field": job.output_field,
+        "output field": list(job.outputs),
         "size of parts": [SHARD_RECORDS, SHARD_BYTES],
     }
 
@@ -238,7 +254,7 @@ def _join(table: Table, parts: Parts, file: int, tally: Tally) -> None:
         ) from None
 
 
-def _results(parts: Iterator[Part], file: str, tally: Tally) -> Iterator[str]:
+def _results(parts: Iterator[Part], file: str, tally: Tally) -> Iterator[Found]:
     """The results of a file's parts, of which the notes are counted."""
     for part in parts:
         tally.add(file, part.notes)

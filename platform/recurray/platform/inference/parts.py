@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pyarrow.fs import FileSelector, FileType
 
 from recurray.platform.errors import UserError
-from recurray.platform.inference.formats.format import StoredFile
+from recurray.platform.inference.formats.format import Found, StoredFile
 from recurray.platform.inference.records import Notes
 from recurray.platform.storage import reason_of, written_whole
 
@@ -45,7 +45,7 @@ class PartCounts(NamedTuple):
 class Part:
     """The results of one shard."""
 
-    results: list[str]
+    results: list[Found]
     notes: Notes
 
     def counts(self) -> PartCounts:

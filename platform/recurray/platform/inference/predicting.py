@@ -1,16 +1,39 @@
 """One record in, one result out: a model of texts over records, whatever they hold."""
 
+import json
 from collections.abc import Sequence
 
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.inference.records import SPLIT, Notes, Source, on_one_line, readable, split_text
-from recurray.platform.inference.text_model import TextModel
+from recurray.platform.inference.text_model import Result, TextModel
 
 
 def predict_records(
     model: TextModel, sources: Sequence[Source], first_record: int, search: SearchConfig | None, notes: Notes
-) -> list[str]:
-    """One result a record, in order, none with a line break in it; what was done to which goes into `notes`."""
+) -> list[tuple[str]]:
+    """The result of each record, in order, without a line break in it; what was done to which goes into `notes`."""
+    parts, spans = _parts(model, sources, first_record, notes)
+    results = model.predict(parts, search)
+    return [(on_one_line(" ".join(results[begin:end])),) for begin, end in spans]
+
+
+def predict_details(
+    model: TextModel, sources: Sequence[Source], first_record: int, search: SearchConfig | None, notes: Notes
+) -> list[tuple[str, str]]:
+    """The same with details as a JSON list: each of the best results with score, pieces, log-probabilities, places.
+
+    The k-th result of a record that was split is made of the k-th of each part; it has no places in the source.
+    """
+    parts, spans = _parts(model, sources, first_record, notes)
+    found = model.find(parts, search)
+    records = [Result.joined(found[begin:end]) for begin, end in spans]
+    return [(on_one_line(best[0].text if best else ""), _json(best)) for best in records]
+
+
+def _parts(
+    model: TextModel, sources: Sequence[Source], first_record: int, notes: Notes
+) -> tuple[list[str], list[tuple[int, int]]]:
+    """The texts that the model is given, and for each record which of them are its own."""
     parts: list[str] = []
     spans: list[tuple[int, int]] = []
     for record, source in enumerate(sources, first_record):
@@ -22,5 +45,8 @@ def predict_records(
                 notes.add(SPLIT, record)
             parts.extend(pieces)
         spans.append((begin, len(parts)))
-    results = model.predict(parts, search)
-    return [on_one_line(" ".join(results[begin:end])) for begin, end in spans]
+    return parts, spans
+
+
+def _json(results: Sequence[Result]) -> str:
+    return json.dumps([result.to_json() for result in results], ensure_ascii=False)

@@ -103,7 +103,8 @@ class Replica:
     @serve.batch(max_batch_size=BATCH_TEXTS)
     async def _predict_one(self, texts: list[str]) -> list[str]:
         lines = [text.encode() for text in texts]
-        return await asyncio.to_thread(predict_records, self._model, lines, 1, None, Notes())
+        found = await asyncio.to_thread(predict_records, self._model, lines, 1, None, Notes())
+        return [result for (result,) in found]
 
 
 @contextmanager

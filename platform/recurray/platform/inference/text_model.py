@@ -1,9 +1,10 @@
 """A saved model of texts, ready for use."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -31,6 +32,31 @@ class Result:
     """Log-probability of each piece, and last of the end."""
     places: list[int] | None
     """For each piece, and last for the end, the source piece that it attends to most, if asked for."""
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Sequence[Result]]") -> "list[Result]":
+        """Those of a text from those of its parts, the k-th from each part's k-th; of no parts there are none."""
+        if len(parts) < 2:
+            return list(parts[0]) if parts else []
+        chosen = [[part[min(k, len(part) - 1)] for part in parts] for k in range(max(map(len, parts)))]
+        return [
+            cls(
+                text=" ".join(each.text for each in results),
+                score=sum(each.score for each in results),
+                pieces=[piece for each in results for piece in each.pieces],
+                log_probs=[log_prob for each in results for log_prob in each.log_probs],
+                places=None,
+            )
+            for results in chosen
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """As a record holds it; a score of -inf, where there is no result, is null."""
+        finite = {
+            "score": self.score if math.isfinite(self.score) else None,
+            "log_probs": [round(each, 5) for each in self.log_probs if math.isfinite(each)],
+        }
+        return asdict(self) | finite
 
 
 class TextModel:

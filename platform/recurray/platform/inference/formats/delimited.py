@@ -5,14 +5,14 @@ field in quotes may hold line breaks; TSV has no quotes.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from pyarrow import NativeFile
 
 from recurray.platform.errors import UserError
-from recurray.platform.inference.formats.format import Columns, StoredFile, choose_field
+from recurray.platform.inference.formats.format import Columns, Found, StoredFile, choose_field
 from recurray.platform.inference.records import COLUMNS, Source, Unreadable
 
 _LONGEST_FIELD = 1 << 24
@@ -46,14 +46,14 @@ class DelimitedFormat:
     cell: Callable[[str], str]
     """A value as it stands in a row."""
 
-    def field(self, file: StoredFile, field: str | None, output_field: str) -> str:
+    def field(self, file: StoredFile, field: str | None, outputs: Sequence[str]) -> str:
         """Looked for in the first row, or a column's number."""
         with file.lines() as lines:
             first = next(self.rows(lines), None)
         if first is None:
             raise UserError(f"{file.place} is empty; its first line should name its columns.")
         if field is None or not field.isdecimal():
-            return choose_field(file, [name for name in first.names if not name.isdecimal()], field, output_field)
+            return choose_field(file, [name for name in first.names if not name.isdecimal()], field, outputs)
         if int(field) >= len(first.values):
             raise UserError(f"{file.place} has no column {field}; its columns are 0 to {len(first.values) - 1}.")
         return field
@@ -73,17 +73,18 @@ class DelimitedFormat:
                 else:
                     yield Unreadable(COLUMNS)
 
-    def write(self, file: StoredFile, columns: Columns, results: Iterator[str], sink: NativeFile) -> None:
-        """Each row with its result; columns that a row lacks are added empty."""
+    def write(self, file: StoredFile, columns: Columns, results: Iterator[Found], sink: NativeFile) -> None:
+        """Each row with its outputs; columns that a row lacks are added empty."""
         with file.lines() as lines:
             table = _Table(self.rows(lines), columns)
             if table.header is not None:
-                sink.write(self._widened(table.header, 0, columns.output_field))
+                sink.write(self._widened(table.header, 0, columns.outputs))
             for row, result in zip(table.rows, results, strict=True):
                 sink.write(self._widened(row, max(0, table.width - len(row.values)), result))
 
-    def _widened(self, row: _Row, missing: int, value: str) -> bytes:
-        return row.raw + self.separator * (missing + 1) + self.cell(value).encode() + (row.end or b"\n")
+    def _widened(self, row: _Row, missing: int, values: Sequence[str]) -> bytes:
+        cells = b"".join(self.separator + self.cell(value).encode() for value in values)
+        return row.raw + self.separator * missing + cells + (row.end or b"\n")
 
 
 class _Table:

@@ -61,10 +61,15 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a record's text is read and where its result goes, by name; text files have no names."""
+    """Where a record's text is read and where what is found goes, by name; text files have no names."""
 
     field: str
-    output_field: str
+    outputs: tuple[str, ...]
+    """The result, and if asked for its details, which are JSON."""
+
+
+Found = Sequence[str]
+"""What is found for a record, one for each of `Columns.outputs`."""
 
 
 class Format(Protocol):
@@ -74,10 +79,10 @@ class Format(Protocol):
     def name(self) -> str:
         """As messages call it."""
 
-    def field(self, file: StoredFile, field: str | None, output_field: str) -> str:
+    def field(self, file: StoredFile, field: str | None, outputs: Sequence[str]) -> str:
         """The field that is read: `field` if it is named, else one that is usual.
 
-        UserError where there is none of the name, or one of the result's already.
+        UserError where there is none of the name, or one of the outputs' already.
         """
 
     def count(self, file: StoredFile, columns: Columns) -> int:
@@ -86,17 +91,18 @@ class Format(Protocol):
     def sources(self, file: StoredFile, columns: Columns) -> Iterator[Source]:
         """What each record holds to be read, in a stream."""
 
-    def write(self, file: StoredFile, columns: Columns, results: Iterator[str], sink: NativeFile) -> None:
-        """The records of a file, each with its result beside what else it holds, in a stream.
+    def write(self, file: StoredFile, columns: Columns, results: Iterator[Found], sink: NativeFile) -> None:
+        """The records of a file, each with its outputs beside what else it holds, in a stream.
 
         ValueError where there are more or fewer records than results.
         """
 
 
-def choose_field(file: StoredFile, names: Sequence[str], field: str | None, output_field: str) -> str:
+def choose_field(file: StoredFile, names: Sequence[str], field: str | None, outputs: Sequence[str]) -> str:
     """The field to read among those that there are, as `Format.field` says."""
-    if output_field in names:
-        raise UserError(f"{file.place} has a field {output_field} already; name another with --output-field.")
+    for output in outputs:
+        if output in names:
+            raise UserError(f"{file.place} has a field {output} already; name another with --output-field.")
     if field is None:
         usual = [name for name in USUAL_FIELDS if name in names] or list(names if len(names) == 1 else [])
         if usual:

@@ -4,13 +4,13 @@ A line that is no object gives a record that holds it as text: `{"broken_line": 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from pyarrow import NativeFile
 
-from recurray.platform.inference.formats.format import Columns, StoredFile, choose_field
+from recurray.platform.inference.formats.format import Columns, Found, StoredFile, choose_field
 from recurray.platform.inference.records import BROKEN, INVALID, NO_FIELD, NO_TEXT, TAKEN, Source, Unreadable
 
 _SAMPLE = 100
@@ -22,14 +22,14 @@ class JsonLines:
 
     name = "JSON lines"
 
-    def field(self, file: StoredFile, field: str | None, output_field: str) -> str:
+    def field(self, file: StoredFile, field: str | None, outputs: Sequence[str]) -> str:
         """Looked for in the first hundred records."""
         with file.lines() as lines:
             records = [record for line in islice(lines, _SAMPLE) if isinstance(record := _parse(line), dict)]
         names = list(dict.fromkeys(name for record in records for name in record))
         if field is not None and any(_value(record, field) is not None for record in records):
             names.append(field)
-        return choose_field(file, names, field, output_field)
+        return choose_field(file, names, field, outputs)
 
     def count(self, file: StoredFile, columns: Columns) -> int:
         """Its lines."""
@@ -42,11 +42,11 @@ class JsonLines:
             for line in lines:
                 yield _source(line, columns)
 
-    def write(self, file: StoredFile, columns: Columns, results: Iterator[str], sink: NativeFile) -> None:
-        """Each line with its result."""
+    def write(self, file: StoredFile, columns: Columns, results: Iterator[Found], sink: NativeFile) -> None:
+        """Each line with its outputs."""
         with file.lines() as lines:
             for line, result in zip(lines, results, strict=True):
-                sink.write(_with_result(line, columns.output_field, result))
+                sink.write(_with_outputs(line, columns.outputs, result))
 
 
 def _parse(line: bytes) -> dict[str, Any] | Unreadable:
@@ -78,7 +78,7 @@ def _source(line: bytes, columns: Columns) -> Source:
     record = _parse(line)
     if isinstance(record, Unreadable):
         return record
-    if columns.output_field in record:
+    if any(output in record for output in columns.outputs):
         return Unreadable(TAKEN)
     value = _value(record, columns.field)
     if isinstance(value, str):
@@ -86,14 +86,15 @@ def _source(line: bytes, columns: Columns) -> Source:
     return Unreadable(NO_TEXT if value is not None or columns.field in record else NO_FIELD)
 
 
-def _with_result(line: bytes, output_field: str, result: str) -> bytes:
+def _with_outputs(line: bytes, outputs: Sequence[str], found: Found) -> bytes:
     record = _parse(line)
     body = line.rstrip(b" \t\r\n")
     end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
+    values = [json.dumps(found[0], ensure_ascii=False), *found[1:]]
+    members = ", ".join(f"{json.dumps(output)}: {value}" for output, value in zip(outputs, values, strict=True))
     if isinstance(record, Unreadable):
-        broken = {"broken_line": body.decode("utf-8", "backslashreplace"), output_field: result}
-        return json.dumps(broken, ensure_ascii=False).encode() + end
-    if output_field in record:
+        broken = json.dumps({"broken_line": body.decode("utf-8", "backslashreplace")}, ensure_ascii=False)
+        return f"{broken[:-1]}, {members}}}".encode() + end
+    if any(output in record for output in outputs):
         return body + end
-    member = f"{json.dumps(output_field)}: {json.dumps(result, ensure_ascii=False)}"
-    return body[:-1].rstrip() + (b", " if record else b"") + member.encode() + b"}" + end
+    return body[:-1].rstrip() + (b", " if record else b"") + members.encode() + b"}" + end

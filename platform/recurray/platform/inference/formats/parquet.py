@@ -1,6 +1,6 @@
 """Parquet: a row a record, to which the result is added as its last column; types and metadata stay as they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 
@@ -9,7 +9,7 @@ from pyarrow import NativeFile
 from pyarrow.parquet import ParquetFile, ParquetWriter
 
 from recurray.platform.errors import UserError
-from recurray.platform.inference.formats.format import Columns, StoredFile, choose_field
+from recurray.platform.inference.formats.format import Columns, Found, StoredFile, choose_field
 from recurray.platform.inference.records import NO_TEXT, Source, Unreadable
 
 _BATCH_ROWS = 512
@@ -22,15 +22,15 @@ class Parquet:
 
     name = "Parquet"
 
-    def field(self, file: StoredFile, field: str | None, output_field: str) -> str:
+    def field(self, file: StoredFile, field: str | None, outputs: Sequence[str]) -> str:
         """Looked for among the columns of text."""
         with _opened(file) as parquet:
             schema = parquet.schema_arrow
         if field in schema.names and not _is_text(schema.field(field).type):
             raise UserError(f"{file.place} has no text in its field {field}, which is {schema.field(field).type}.")
-        if output_field in schema.names:
-            return choose_field(file, schema.names, field, output_field)
-        return choose_field(file, [column.name for column in schema if _is_text(column.type)], field, output_field)
+        if any(output in schema.names for output in outputs):
+            return choose_field(file, schema.names, field, outputs)
+        return choose_field(file, [column.name for column in schema if _is_text(column.type)], field, outputs)
 
     def count(self, file: StoredFile, columns: Columns) -> int:
         """As the file says."""
@@ -44,15 +44,20 @@ class Parquet:
                 for text in _encoded(batch.column(0)):
                     yield Unreadable(NO_TEXT) if text is None else text
 
-    def write(self, file: StoredFile, columns: Columns, results: Iterator[str], sink: NativeFile) -> None:
-        """All columns and the results, in row groups of some 32 MB."""
+    def write(self, file: StoredFile, columns: Columns, results: Iterator[Found], sink: NativeFile) -> None:
+        """All columns and the outputs, in row groups of some 32 MB."""
         with _opened(file) as parquet:
-            schema = parquet.schema_arrow.append(pa.field(columns.output_field, pa.string()))
+            schema = parquet.schema_arrow
+            for output in columns.outputs:
+                schema = schema.append(pa.field(output, pa.string()))
             with ParquetWriter(sink, schema, compression=_codec(parquet)) as writer:
                 held: list[pa.RecordBatch] = []
                 for batch in parquet.iter_batches(_BATCH_ROWS):
-                    found = pa.array(islice(results, batch.num_rows), pa.string())
-                    held.append(pa.RecordBatch.from_arrays([*batch.columns, found], schema=schema))
+                    found = list(islice(results, batch.num_rows))
+                    added = [
+                        pa.array([each[place] for each in found], pa.string()) for place in range(len(columns.outputs))
+                    ]
+                    held.append(pa.RecordBatch.from_arrays([*batch.columns, *added], schema=schema))
                     if sum(each.nbytes for each in held) >= _ROW_GROUP_BYTES:
                         writer.write_table(pa.Table.from_batches(held))
                         held.clear()
