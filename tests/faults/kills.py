@@ -139,6 +139,7 @@ def killed_training(recipe: Path, folder: Path, name: str, kill: Kill) -> float:
     if kill.kind == "everything":
         kill_tree(process.pid)
         process.communicate()
+        last = len(rows(run))  # some were written while it was killed
         process = start(recipe, name, folder)
     else:
         workers = training_workers(process.pid)

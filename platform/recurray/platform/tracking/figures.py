@@ -35,7 +35,8 @@ SECTIONS: dict[str, tuple[Plot, ...]] = {
     ),
     "Speed": (
         Plot("Throughput", "target pieces a second", ("tokens_per_second",)),
-        Plot("Padding and waiting for data", "share", ("padding_share", "data_wait_share")),
+        Plot("Padding", "share of positions", ("padding_share",)),
+        Plot("Waiting for data, validating", "share of the time", ("data_wait_share", "validation_share")),
     ),
 }
 """The plots of a run, by section."""

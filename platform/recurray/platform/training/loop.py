@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,8 @@ class TrainingLoop:
             self._log_skipped(update, learned.result)
         if validates or step % training.log_every == 0:
             row = self._row(update, learned) | self._speed.figures()
-            self._log(row, self._validate() if validates else None)
+            validation = self._speed.validating(self._validate) if validates else None
+            self._log(row | self._speed.validations() if validates else row, validation)
         if saves or last or step % self._config.checkpoints.every == 0:
             from_rank_0(self._wait_for_the_log)  # so that no checkpoint is ahead of it
             self._checkpoints.save(self._learner.state(), step, self._score, waits=saves or last)
@@ -181,9 +182,10 @@ class TrainingLoop:
 
 
 class _Speed:
-    """Tokens per second and share of waiting for data since the last logged row."""
+    """Tokens per second and share of waiting for data since the last logged row; validations since the launch."""
 
     def __init__(self) -> None:
+        self._launched, self._validated = time.perf_counter(), 0.0
         self.restart()
 
     def restart(self) -> None:
@@ -200,6 +202,17 @@ class _Speed:
             "tokens_per_second": round(self._tokens / seconds, 1),
             "data_wait_share": round(self._waited / seconds, 4),
         }
+
+    def validating(self, validate: Callable[[], Validation]) -> Validation:
+        """What a validation finds, the best model saved."""
+        began = time.perf_counter()
+        validation = validate()
+        self._validated += time.perf_counter() - began
+        return validation
+
+    def validations(self) -> dict[str, float]:
+        """The share of the time since the launch that they took."""
+        return {"validation_share": round(self._validated / (time.perf_counter() - self._launched), 4)}
 
 
 def _finite(value: float) -> float | None:
