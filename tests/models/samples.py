@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from recurray.models import EOS, Hypothesis, Padded, SearchOptions, Seq2Seq, Source, search_targets
+from recurray.models import EOS, Hypothesis, Padded, Room, SearchOptions, Seq2Seq, Source, search_targets
 from recurray.models.attention.additive import AdditiveAttention, CoverageAttention
 from recurray.models.attention.attention import Attention
 from recurray.models.attention.multi_head import MultiHeadAttention
@@ -61,14 +61,12 @@ def own(batch: Padded) -> list[Tensor]:
 
 
 def best_targets(
-    model: Seq2Seq, src: Padded, *, max_lengths: Tensor, room: int | None = None, **options: Any
+    model: Seq2Seq, src: Padded, *, max_lengths: Tensor, room: Room | None = None, **options: Any
 ) -> list[Hypothesis]:
     """The best target of each source; by default all are searched at once."""
     limits = max_lengths.tolist()
     sources = [Source(values.tolist(), limit) for values, limit in zip(own(src), limits, strict=True)]
-    found = search_targets(
-        model, sources, SearchOptions(**options), room=room or src.values.numel(), device=src.values.device
-    )
+    found = search_targets(model, sources, SearchOptions(**options), room=room or Room(), device=src.values.device)
     return [hypotheses[0] for hypotheses in found]
 
 

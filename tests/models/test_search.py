@@ -18,6 +18,7 @@ from recurray.models import (
     UNK,
     Hypothesis,
     Padded,
+    Room,
     Sampling,
     SearchOptions,
     Seq2Seq,
@@ -248,7 +249,7 @@ def sources_of(src: Padded, **limits: Any) -> list[Source]:
 
 
 def assert_plain_search_finds_the_same(
-    model: Seq2Seq, src: Padded, sources: list[Source], options: SearchOptions, room: int
+    model: Seq2Seq, src: Padded, sources: list[Source], options: SearchOptions, room: Room
 ) -> list[list[Hypothesis]]:
     found = search_targets(model, sources, options, room=room, device=torch.device("cpu"))
     for row, (hypotheses, source) in enumerate(zip(found, sources, strict=True)):
@@ -266,7 +267,7 @@ def test_with_each_option_the_search_finds_what_its_definition_does(
     model: Seq2Seq, src: Padded, option: str, beam_size: int
 ) -> None:
     options = SearchOptions(beam_size=beam_size, length_penalty=0.6, **OPTIONS[option])
-    assert_plain_search_finds_the_same(model, src, sources_of(src), options, room=src.values.numel())
+    assert_plain_search_finds_the_same(model, src, sources_of(src), options, room=Room())
 
 
 @pytest.mark.parametrize("limits", [{"min_length": 6}, {"min_length": 12}, {"prefix": [9, 5, 9]}, {"prefix": [7] * 30}])
@@ -275,7 +276,7 @@ def test_targets_keep_their_least_lengths_and_begin_as_they_must(
 ) -> None:
     options = SearchOptions(beam_size=4, n_best=2, no_repeat_ngram=2, forbidden=(5,), alignments=True)
     sources = sources_of(src, **limits)
-    found = assert_plain_search_finds_the_same(model, src, sources, options, room=src.values.numel())
+    found = assert_plain_search_finds_the_same(model, src, sources, options, room=Room())
     for source, hypotheses in zip(sources, found, strict=True):
         for one in hypotheses:
             assert source.min_length <= len(one.pieces) + 1 <= 12
@@ -288,9 +289,9 @@ def calm_family(request: pytest.FixtureRequest) -> Seq2Seq:
     return build(VOCAB, SHARPNESS / 2, request.param)
 
 
-@pytest.mark.parametrize("room", [1, 20, 60])
+@pytest.mark.parametrize("room", [Room(1, 1), Room(1000, 20), Room(24, 1000)])
 def test_sources_that_come_in_when_others_leave_get_what_they_get_alone(
-    calm_family: Seq2Seq, src: Padded, max_lengths: Tensor, room: int
+    calm_family: Seq2Seq, src: Padded, max_lengths: Tensor, room: Room
 ) -> None:
     options = SearchOptions(
         beam_size=3, n_best=2, coverage_penalty=0.3, no_repeat_ngram=2, forbidden=(6,), alignments=True
@@ -307,20 +308,20 @@ def test_where_the_options_leave_no_target_there_is_an_empty_one_and_the_search_
     model: Seq2Seq, src: Padded
 ) -> None:
     options = SearchOptions(beam_size=3, forbidden=tuple(range(EOS + 1, VOCAB)))
-    found = search_targets(
-        model, sources_of(src, min_length=4), options, room=src.values.numel(), device=torch.device("cpu")
-    )
+    found = search_targets(model, sources_of(src, min_length=4), options, room=Room(), device=torch.device("cpu"))
     assert all(len(hypotheses) == 1 and hypotheses[0].pieces == [] for hypotheses in found)
     assert all(hypotheses[0].score == float("-inf") for hypotheses in found)
 
 
-def drawn(model: Seq2Seq, src: Padded, room: int = 10**6, count: int = 2, **settings: Any) -> list[list[Hypothesis]]:
+def drawn(
+    model: Seq2Seq, src: Padded, room: Room | None = None, count: int = 2, **settings: Any
+) -> list[list[Hypothesis]]:
     options = SearchOptions(n_best=count, length_penalty=0.0, sampling=Sampling(**({"seed": 1} | settings)))
-    return search_targets(model, sources_of(src), options, room=room, device=torch.device("cpu"))
+    return search_targets(model, sources_of(src), options, room=room or Room(), device=torch.device("cpu"))
 
 
-@pytest.mark.parametrize("room", [1, 30])
-def test_a_sources_samples_are_the_same_in_any_batch(family: Seq2Seq, src: Padded, room: int) -> None:
+@pytest.mark.parametrize("room", [Room(1, 1), Room(1000, 30)])
+def test_a_sources_samples_are_the_same_in_any_batch(family: Seq2Seq, src: Padded, room: Room) -> None:
     for apart, together in zip(drawn(family, src, room), drawn(family, src), strict=True):
         assert_same(apart, together)
 

@@ -8,12 +8,13 @@ import torch
 from tests.conftest import DATA
 from tests.models.plain_search import plain_beam_search, teacher_forced
 
-from recurray.models import Hypothesis, Padded, SearchOptions, Seq2Seq, Source, search_targets
+from recurray.models import Hypothesis, Padded, Room, SearchOptions, Seq2Seq, Source, search_targets
 from recurray.models.padded import cat_padded
 from recurray.platform.saved_model import load
 from recurray.platform.tasks.text import tokenizer_of
 
 LINES, MAX_LENGTH = 300, 16
+SOME = Room(hypotheses=320, pieces=1024)
 
 Lines = list[list[int]]
 
@@ -32,7 +33,7 @@ def lines(tiny_model: Path) -> Lines:
     return tokenizer_of(load(tiny_model).codec).encode(texts)
 
 
-def found(network: Seq2Seq, sources: list[Source], options: SearchOptions, room: int = 1024) -> list[list[Hypothesis]]:
+def found(network: Seq2Seq, sources: list[Source], options: SearchOptions, room: Room = SOME) -> list[list[Hypothesis]]:
     order = sorted(range(len(sources)), key=lambda row: len(sources[row].pieces))
     by_length = search_targets(network, [sources[row] for row in order], options, room=room, device=torch.device("cpu"))
     results: list[list[Hypothesis]] = [[] for _ in sources]
@@ -97,9 +98,9 @@ def test_real_lines_get_the_same_however_many_are_searched_at_once(
 ) -> None:
     sources = [Source(pieces, MAX_LENGTH) for pieces in lines[:100]]
 
-    def pieces(room: int) -> list[list[list[int]]]:
+    def pieces(room: Room) -> list[list[list[int]]]:
         return [[one.pieces for one in hypotheses] for hypotheses in found(network, sources, options, room)]
 
-    together = pieces(room=10**6)
-    assert pieces(room=1024) == together
-    assert pieces(room=64) == together
+    together = pieces(room=Room(10**6, 10**6))
+    assert pieces(room=SOME) == together
+    assert pieces(room=Room(20, 1024)) == together

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from recurray.models.loss import LossSums
     from recurray.models.padded import Padded
     from recurray.models.pieces import BOS, EOS, PAD, UNK
-    from recurray.models.search.options import Hypothesis, Sampling, SearchOptions, Source
+    from recurray.models.search.options import Hypothesis, Room, Sampling, SearchOptions, Source
     from recurray.models.search.search import search_targets
     from recurray.models.seq2seq import Seq2Seq
 
@@ -21,6 +21,7 @@ __all__ = [
     "Hypothesis",
     "LossSums",
     "Padded",
+    "Room",
     "Sampling",
     "SearchOptions",
     "Seq2Seq",
@@ -38,6 +39,7 @@ _HOMES = {
     "LossSums": "loss",
     "Padded": "padded",
     "Seq2Seq": "seq2seq",
+    "Room": "search.options",
     "Sampling": "search.options",
     "SearchOptions": "search.options",
     "Source": "search.options",

@@ -46,6 +46,20 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
+class Room:
+    """How much is searched at once: as many sources as have room in both ways, or one."""
+
+    hypotheses: int = 512
+    """Of all sources together: products of fewer rows make less of the processor."""
+    pieces: int = 8192
+    """Padded source pieces, whose encoder states are in memory."""
+
+    def has(self, sources: int, longest: int, options: SearchOptions) -> bool:
+        """Whether so many sources, the longest of so many pieces, have room in it."""
+        return sources * options.hypotheses <= self.hypotheses and sources * longest <= self.pieces
+
+
+@dataclass(frozen=True)
 class Source:
     """A source with what holds for its own targets; lengths are in pieces with EOS."""
 

@@ -9,7 +9,7 @@ import torch
 from recurray.models.padded import Padded, cat_padded
 from recurray.models.search.beams import Beams
 from recurray.models.search.extension import are_done, extend
-from recurray.models.search.options import Hypothesis, SearchOptions, Source
+from recurray.models.search.options import Hypothesis, Room, SearchOptions, Source
 from recurray.models.search.rules import restrict
 from recurray.models.seq2seq import SearchState, Seq2Seq
 
@@ -36,7 +36,7 @@ class _Searched:
 
 @torch.inference_mode()
 def search_targets(
-    model: Seq2Seq, sources: Sequence[Source], options: SearchOptions, *, room: int, device: torch.device
+    model: Seq2Seq, sources: Sequence[Source], options: SearchOptions, *, room: Room, device: torch.device
 ) -> list[list[Hypothesis]]:
     """The best targets of each source, at most `options.n_best`, in the order of the sources.
 
@@ -46,15 +46,14 @@ def search_targets(
     finished hypotheses, or when no live one can come to score more than the n-th best finished one, or at its own
     greatest length. Nothing of this looks at other sources.
 
-    Sources that are done leave the batch and those that wait take their place, in their order, as many as have at most
-    `room` padded source pieces together, or one. So sources of like length should stand beside each other, the short
-    ones first.
+    Sources that are done leave the batch and those that wait take their place, in their order, as many as there is room
+    for. So sources of like length should stand beside each other, the short ones first.
     """
     waiting = deque(range(len(sources)))
     found: list[list[Hypothesis]] = [[] for _ in sources]
     searched: _Searched | None = None
     while waiting or searched:
-        if admitted := _admitted(sources, waiting, searched, room):
+        if admitted := _admitted(sources, waiting, searched, options, room):
             new = _begin(model, sources, admitted, options, device)
             searched = new if searched is None else searched.join(model, new)
         assert searched is not None  # an empty room takes in one source at least
@@ -62,14 +61,16 @@ def search_targets(
     return found
 
 
-def _admitted(sources: Sequence[Source], waiting: deque[int], searched: _Searched | None, room: int) -> list[int]:
+def _admitted(
+    sources: Sequence[Source], waiting: deque[int], searched: _Searched | None, options: SearchOptions, room: Room
+) -> list[int]:
     """Takes those that the room has place for off the waiting ones."""
     present = 0 if searched is None else len(searched.beams.numbers_b)
     longest = 0 if searched is None else searched.longest
     count = 0
     for count, number in enumerate(waiting):
         longest = max(longest, len(sources[number].pieces))
-        if (present + count + 1) * longest > room and present + count:
+        if present + count and not room.has(present + count + 1, longest, options):
             break
     else:
         count = len(waiting)

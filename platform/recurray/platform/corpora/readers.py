@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from recurray.platform.corpora.sources import HfSource, JsonlSource, Source, TextSource, TsvSource
+from recurray.platform.csv_reading import csv_reader
 from recurray.platform.errors import UserError
 
 
@@ -72,7 +73,7 @@ def _read_tsv(source: TsvSource) -> Iterator[Pair]:
 
 def _csv_rows(file: BufferedReader, path: str) -> Iterator[tuple[int, list[str]]]:
     """Each row with the number of its last line: a quoted field may hold several."""
-    reader = csv.reader(line.decode("utf-8", "surrogateescape") for line in file)
+    reader = csv_reader(line.decode("utf-8", "surrogateescape") for line in file)
     try:
         for row in reader:
             yield reader.line_num, row

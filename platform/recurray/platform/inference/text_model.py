@@ -1,22 +1,23 @@
 """A saved model of texts, ready for use."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 
-from recurray.models import Hypothesis, Seq2Seq
+from recurray.models import Hypothesis, Room, Seq2Seq
 from recurray.models.int8 import quantize
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.errors import UserError
 from recurray.platform.saved_model import SavedConfig, SavedModel, load
 from recurray.platform.tasks.text import TextTask, tokenizer_of
 
-ROOM_PIECES = 1024
-"""Padded source pieces that are searched at once."""
+STREAM_TEXTS = 256
+"""Texts of a stream that are searched together."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Result:
 
 
 class TextModel:
-    """A model that turns each text into another; see `Translator` and `Summarizer`."""
+    """A model that turns each text into another; see `Translator` and `Summarizer`. Threads may share one."""
 
     task: ClassVar[str]
     """The task of the models that it loads."""
@@ -115,6 +116,12 @@ class TextModel:
         """
         return [results[0].text for results in self.find(texts, search)]
 
+    def stream(self, texts: Iterable[str], search: SearchConfig | None = None) -> Iterator[str]:
+        """The same for any number of texts, in order, of which `STREAM_TEXTS` are read ahead."""
+        coming = iter(texts)
+        while together := list(islice(coming, STREAM_TEXTS)):
+            yield from self.predict(together, search)
+
     def find(
         self, texts: Sequence[str], search: SearchConfig | None = None, prefixes: Sequence[str] | None = None
     ) -> list[list[Result]]:
@@ -130,7 +137,7 @@ class TextModel:
             self._codec,
             [sources[row] for row in order],
             search,
-            room=ROOM_PIECES,
+            room=Room(),
             device=self._device,
             prefixes=prefixes and [prefixes[row] for row in order],
         )

@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from recurray.models import Hypothesis, Padded, Sampling, SearchOptions, Seq2Seq, Source, search_targets
+from recurray.models import Hypothesis, Padded, Room, Sampling, SearchOptions, Seq2Seq, Source, search_targets
 from recurray.platform.config.model import ModelConfig
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.config.tree import RunConfig
@@ -63,7 +63,7 @@ class TextTask(Task):
         """Searches each source's target."""
         lengths = src.lengths.tolist()
         sources = [row[:length] for row, length in zip(src.values.tolist(), lengths, strict=True)]
-        found = self.find(network, codec, sources, search, room=src.values.numel(), device=src.values.device)
+        found = self.find(network, codec, sources, search, room=Room(), device=src.values.device)
         return tokenizer_of(codec).decode([hypotheses[0].pieces for hypotheses in found])
 
     def find(
@@ -73,7 +73,7 @@ class TextTask(Task):
         sources: Sequence[Sequence[int]],
         search: SearchConfig,
         *,
-        room: int,
+        room: Room,
         device: torch.device,
         prefixes: Sequence[str] | None = None,
     ) -> list[list[Hypothesis]]:

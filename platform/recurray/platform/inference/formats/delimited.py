@@ -4,19 +4,17 @@ The first row names the columns, unless the field is given by its number, counte
 field in quotes may hold line breaks; TSV has no quotes.
 """
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from pyarrow import NativeFile
 
+from recurray.platform.csv_reading import csv_reader
 from recurray.platform.errors import UserError
 from recurray.platform.inference.formats.format import Columns, Found, StoredFile, choose_field
 from recurray.platform.inference.records import COLUMNS, Source, Unreadable
 
-_LONGEST_FIELD = 1 << 24
-"""Characters, after which a quote counts as never closed."""
 _RETURN = "\udc0d"
 """Stands for a carriage return that ends no line while a row is cut, for the csv module would end a row there."""
 
@@ -102,9 +100,8 @@ class _Table:
 
 
 def _csv_rows(lines: Iterable[bytes]) -> Iterator[_Row]:
-    csv.field_size_limit(_LONGEST_FIELD)
     taken: list[bytes] = []
-    for values in csv.reader(_taken(lines, taken)):
+    for values in csv_reader(_taken(lines, taken)):
         yield _row(b"".join(taken), values or [""])
         taken.clear()
 
