@@ -11,6 +11,8 @@ LONGEST = 20_000
 SEPARATORS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029\r"
 """Every character but "\\n" that something takes for a line's end."""
 
+_OF_EACH = 500
+
 
 def fuzzed_lines(count: int, seed: int) -> Iterator[bytes]:
     """So many lines of 0 to LONGEST characters, their lengths log-uniform, without their ends."""
@@ -27,15 +29,14 @@ def _random_bytes(numbers: random.Random, length: int) -> bytes:
 
 def _any_category(numbers: random.Random, length: int) -> bytes:
     """Characters of every category of Unicode, each as likely; those of surrogates make it invalid."""
-    categories = numbers.choices(sorted(characters_by_category()), k=length)
-    text = "".join(numbers.choice(characters_by_category()[category]) for category in categories)
     keep_surrogates = numbers.random() < 0.1
+    text = "".join(numbers.choices(characters_of_every_category(), k=length))
     return text.encode("utf-8", "surrogatepass" if keep_surrogates else "ignore")
 
 
 def _words_between_separators(numbers: random.Random, length: int) -> bytes:
-    text = "".join(numbers.choice(("device ", "is ", "not ready. ", *SEPARATORS)) for _ in range(length // 4))
-    return text[:length].encode()
+    words = ("device ", "is ", "not ready. ", *SEPARATORS)
+    return "".join(numbers.choices(words, k=length // 4))[:length].encode()
 
 
 def _words(numbers: random.Random, length: int) -> bytes:
@@ -43,9 +44,9 @@ def _words(numbers: random.Random, length: int) -> bytes:
 
 
 @cache
-def characters_by_category() -> dict[str, str]:
-    """Some characters of each category, spread over all there are."""
+def characters_of_every_category() -> str:
+    """As many characters of each category, spread over all that it has, some more than once where it has few."""
     found: dict[str, list[str]] = {}
     for code in range(sys.maxunicode + 1):
         found.setdefault(unicodedata.category(chr(code)), []).append(chr(code))
-    return {category: "".join(all_[:: max(1, len(all_) // 500)]) for category, all_ in found.items()}
+    return "".join(all_[index * len(all_) // _OF_EACH] for all_ in found.values() for index in range(_OF_EACH))

@@ -38,7 +38,7 @@ VICTIMS: list[Victim] = ["an actor", "the driver", "an actor", "the driver", "an
 
 
 def actors(folder: Path, model: str, corpus: str, lines: str = "20000") -> None:
-    """Lines a second from the first part to the last, so without what starting costs."""
+    """Lines a second from when each actor has done a part to the end, so without what starting costs."""
     source = _numbered(folder, corpus, int(lines))
     speeds = {}
     with ray_session(2):
@@ -53,7 +53,7 @@ def actors(folder: Path, model: str, corpus: str, lines: str = "20000") -> None:
             run_job(
                 BatchJob(MODELS[kind], str(place), str(source), output, GREEDY, "translation", workers=workers), note
             )
-            (begin, before), (end, after) = moments[1], moments[-1]
+            (begin, before), (end, after) = moments[workers], moments[-1]
             speeds[workers] = (after - before) / (end - begin)
             print(f"{workers} × 1 thread: {speeds[workers]:,.0f} lines/s", flush=True)
     print(f"ratio {speeds[2] / speeds[1]:.2f}")
