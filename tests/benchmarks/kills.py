@@ -1,7 +1,7 @@
 """Kills of a training at random moments, seeded: whether anything shows, and what each costs in time.
 
 Each kill is one training of 80 steps of the tests' small recipe: a worker, everything, the workers while a checkpoint
-is written, or a node of two; the time lost is from the kill to the first step that was not logged before.
+is written, or a node of two; the time lost is the longest after the kill in which no step was logged.
 
     python -m tests.benchmarks.kills [KILLS] [SEED]
 """

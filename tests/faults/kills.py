@@ -17,8 +17,6 @@ from tests.wandb_file import logged_rows
 
 STEPS = 80
 DEADLINE_SECONDS = 240
-ON_THE_WAY = 2
-"""Rows that may still arrive from a worker that is dead by then."""
 
 Kind = Literal["a worker", "everything", "while a checkpoint is written", "a node"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -127,7 +125,7 @@ def kill_tree(pid: int) -> None:
 
 
 def killed_training(recipe: Path, folder: Path, name: str, kill: Kill) -> float:
-    """Trains to the end with a kill on the way; returns the seconds from the kill to the first steps after it."""
+    """Trains to the end with a kill on the way; returns the longest time after it in which no step was logged."""
     run = folder / "runs" / name
     if kill.kind == "a node":
         return _with_a_node_killed(recipe, folder, name, kill)
@@ -135,20 +133,29 @@ def killed_training(recipe: Path, folder: Path, name: str, kill: Kill) -> float:
     wait_until(lambda: len(rows(run)) >= kill.step)
     if kill.kind == "while a checkpoint is written":
         wait_until(lambda: _is_written(run), seconds=0.0)
-    last, began = len(rows(run)), time.monotonic()
+    began = time.monotonic()
     if kill.kind == "everything":
         kill_tree(process.pid)
         process.communicate()
-        last = len(rows(run))  # some were written while it was killed
         process = start(recipe, name, folder)
     else:
         workers = training_workers(process.pid)
         for pid in workers if kill.kind == "while a checkpoint is written" else [workers[kill.seed % len(workers)]]:
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: len(rows(run)) > last + ON_THE_WAY or process.poll() is not None)
-    seconds = time.monotonic() - began
+    silence = _longest_silence(run, process, began)
     finish(process)
-    return seconds
+    return silence
+
+
+def _longest_silence(run: Path, process: "subprocess.Popen[str]", since: float) -> float:
+    """Seconds, from `since` on, until the training ends."""
+    seen, longest = len(rows(run)), 0.0
+    while process.poll() is None and seen < STEPS:
+        if (count := len(rows(run))) > seen:
+            longest = max(longest, time.monotonic() - since)
+            seen, since = count, time.monotonic()
+        time.sleep(0.02)
+    return longest
 
 
 def _is_written(run: Path) -> bool:
@@ -165,14 +172,13 @@ def _with_a_node_killed(recipe: Path, folder: Path, name: str, kill: Kill) -> fl
         node = cluster.add_node(num_cpus=1)
         process = start(recipe, name, folder, "resources.workers=[1, 2]", address=cluster.address)
         wait_until(lambda: len(rows(run)) >= kill.step)
-        last, began = len(rows(run)), time.monotonic()
+        began = time.monotonic()
         cluster.remove_node(node, allow_graceful=False)
-        wait_until(lambda: len(rows(run)) > last + ON_THE_WAY or process.poll() is not None)
-        seconds = time.monotonic() - began
+        silence = _longest_silence(run, process, began)
         finish(process)
     finally:
         cluster.shutdown()
-    return seconds
+    return silence
 
 
 def largest_difference(broken: Path, unbroken: Path, steps: int = STEPS) -> float:

@@ -28,5 +28,5 @@ def test_a_kill_leaves_no_trace_in_losses_scores_log_and_wandb(
 ) -> None:
     name = kind.replace(" ", "-")
     seconds = killed_training(tiny_recipe, folder, name, Kill(kind, STEP[kind], seed=1))
-    print(f"killed: {kind}; seconds from the kill to the first new step: {seconds:.1f}")
+    print(f"killed: {kind}; longest time without a step after it, in seconds: {seconds:.1f}")
     assert_same_run(folder / "runs" / name, unbroken)
