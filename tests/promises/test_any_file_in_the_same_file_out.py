@@ -1,4 +1,4 @@
-"""Promise 4 in every format, and with what is damaged, by the real job; a stand-in mostly takes the place of the model."""
+"""Promise 4 in every format, and with what is damaged, by the real job; mostly a stand-in takes the model's place."""
 
 import csv
 import gzip
