@@ -122,7 +122,7 @@ def in_sequence(kind: str, model: Path, source: Path) -> Iterator[str]:
     loaded = MODELS[kind].from_pretrained(model)
     with source.open("rb") as file:
         while lines := [line.removesuffix(b"\n") for line in islice(file, SHARD_RECORDS)]:
-            yield from predict_records(loaded, lines, 1, GREEDY, Notes())
+            yield from (result for (result,) in predict_records(loaded, lines, 1, GREEDY, Notes()))
 
 
 def assert_same_lines(output: Path, wanted: Iterator[str]) -> None:
