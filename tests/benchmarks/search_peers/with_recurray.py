@@ -1,0 +1,37 @@
+"""recurray's `Translator.translate`; with `int8` as second argument, its weights rounded to 8 bits."""
+
+import sys
+from pathlib import Path
+
+import torch
+from protocol import Batch, Job, Search, serve
+
+from recurray.models import EOS, Seq2Seq
+from recurray.models.int8 import quantize
+from recurray.platform import Translator
+from recurray.platform.saved_model import load
+
+
+def start(job: Job) -> tuple[Search, int]:
+    """The model of the job, whose hypotheses do not end by themselves where lengths are forced."""
+    saved = load(Path(job.model))
+    network = saved.network
+    assert isinstance(network, Seq2Seq)
+    network.output.bias.data[EOS] = -1e4
+    parameters = sum(weight.numel() for weight in network.parameters())
+    if "int8" in sys.argv:
+        quantize(network)
+    translator = Translator(saved, torch.device("cpu"))
+    own = translator.search.model_copy(update={"beam_size": job.beam})
+
+    def search(batches: list[Batch]) -> int:
+        for batch in batches:
+            forced = own.model_copy(update={"max_length": batch.length, "max_length_factor": 100.0})
+            translator.translate(batch.texts, forced)
+        return sum(len(batch.texts) * batch.length for batch in batches)
+
+    return search, parameters
+
+
+if __name__ == "__main__":
+    serve(start)
