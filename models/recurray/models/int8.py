@@ -50,10 +50,12 @@ def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
 class _Int8Cell(Cell):
     """A cell whose steps are made of 8-bit products; whole sequences run on the float kernel as before."""
 
-    def __init__(self, cell: Cell, weights: tuple[Tensor, Tensor], biases: tuple[Tensor, Tensor]) -> None:
+    def __init__(self, cell: Cell, kernel: nn.RNNBase) -> None:
         super().__init__(cell.input_dim, cell.hidden_dim)
         self.cell = cell
-        self.inputs, self.recurrent = (Int8Linear(*both) for both in zip(weights, biases, strict=True))
+        input_weight, recurrent_weight, input_bias, recurrent_bias = kernel.parameters()
+        self.inputs = Int8Linear(input_weight, input_bias)
+        self.recurrent = Int8Linear(recurrent_weight, recurrent_bias)
 
     def forward(self, values_btd: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """All steps, in float."""
@@ -67,8 +69,7 @@ class Int8LSTM(_Int8Cell):
     state_tensors = 2
 
     def __init__(self, cell: LSTM) -> None:
-        input_weight, recurrent_weight, input_bias, recurrent_bias = cell.lstm.parameters()
-        super().__init__(cell, (input_weight, recurrent_weight), (input_bias, recurrent_bias))
+        super().__init__(cell, cell.lstm)
 
     def step(self, values_nd: Tensor, state: State) -> State:
         """One step."""
@@ -83,8 +84,7 @@ class Int8GRU(_Int8Cell):
     state_tensors = 1
 
     def __init__(self, cell: GRU) -> None:
-        input_weight, recurrent_weight, input_bias, recurrent_bias = cell.gru.parameters()
-        super().__init__(cell, (input_weight, recurrent_weight), (input_bias, recurrent_bias))
+        super().__init__(cell, cell.gru)
 
     def step(self, values_nd: Tensor, state: State) -> State:
         """One step."""

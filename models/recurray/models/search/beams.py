@@ -45,7 +45,7 @@ class History:
 
     def take(self, hypotheses_bk: Tensor) -> "History":
         """For each source these hypotheses of its own, as a copy."""
-        return self.each(lambda part: part.gather(1, hypotheses_bk[:, :, None].expand(-1, -1, part.shape[2])))
+        return self.each(lambda part: take_hypotheses(part, hypotheses_bk))
 
     def write(self, position_b: Tensor, pieces_bk: Tensor, log_probs_bk: Tensor, places_bk: Tensor) -> None:
         """Puts in a piece, at a position of each source's own."""
@@ -157,6 +157,11 @@ class Beams:
         log_probs = self.done.log_probs_bkt[row, place, 1 : end + 2].tolist()
         places = self.done.places_bkt[row, place, 1 : end + 2].tolist() if with_places else None
         return Hypothesis(pieces[:end], score, log_probs, places)
+
+
+def take_hypotheses(values_bkt: Tensor, hypotheses_bk: Tensor) -> Tensor:
+    """For each source the values of these hypotheses of its own, as a copy."""
+    return values_bkt.gather(1, hypotheses_bk[:, :, None].expand(-1, -1, values_bkt.shape[2]))
 
 
 def source_hash(pieces: Sequence[int]) -> int:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from recurray.models.dropout import BITS_32, GOLDEN_RATIO, mix32
 from recurray.models.pieces import EOS
-from recurray.models.search.beams import NEVER, Beams, History
+from recurray.models.search.beams import NEVER, Beams, History, take_hypotheses
 from recurray.models.search.options import Sampling, SearchOptions
 
 _CHUNK = 64
@@ -17,13 +17,15 @@ _LEAST = 1e-30
 def extend(beams: Beams, log_probs_bkv: Tensor, weights_bks: Tensor | None, options: SearchOptions) -> Tensor:
     """Adds a piece to every hypothesis; returns (B, K) the hypotheses that the live ones came from.
 
-    `weights_bks` are the attention's weights of this step, needed for alignments and for the coverage penalty. Log-
-    probabilities may be overwritten.
+    `weights_bks` are the attention's weights of this step, needed for alignments and for the coverage penalty.
     """
     beams.lengths_b = beams.lengths_b + 1
     if weights_bks is not None and options.coverage_penalty:
         beams.covered_bks = beams.covered_bks + weights_bks
-    places_bk = torch.zeros_like(beams.last_bk) if weights_bks is None else weights_bks.argmax(dim=-1)
+    if weights_bks is None:
+        places_bk = torch.zeros_like(beams.scores_bk, dtype=torch.int64)
+    else:
+        places_bk = weights_bks.argmax(dim=-1)
     if options.sampling:
         return _draw(beams, log_probs_bkv, places_bk, options, options.sampling)
     return _keep_best(beams, log_probs_bkv, places_bk, options)
@@ -39,12 +41,12 @@ def _keep_best(beams: Beams, log_probs_bkv: Tensor, places_bk: Tensor, options: 
     ends_bc = pieces_bc == EOS
     finished_bk = ends_bc[:, :size] & (scores_bc[:, :size] > NEVER)
     if finished_bk.any():
-        covered_bks = _rows(beams.covered_bks, parents_bc[:, :size])
+        covered_bks = take_hypotheses(beams.covered_bks, parents_bc[:, :size])
         _keep_finished(beams, extended, scores_bc[:, :size], finished_bk, covered_bks, options)
     beams.scores_bk, live_bk = scores_bc.masked_fill(ends_bc, NEVER).topk(size, dim=1)
     beams.live = extended.take(live_bk)
     parents_bk = parents_bc.gather(1, live_bk)
-    beams.covered_bks = _rows(beams.covered_bks, parents_bk)
+    beams.covered_bks = take_hypotheses(beams.covered_bks, parents_bk)
     return parents_bk
 
 
@@ -146,7 +148,3 @@ def are_done(beams: Beams, options: SearchOptions) -> Tensor:
     full_b = beams.done_scores_bk[:, -1] > NEVER
     most_b = beams.scores_bk[:, 0] / length_penalty(beams.max_lengths_b, options.length_penalty)
     return at_end_b | full_b | (most_b <= beams.done_scores_bk[:, options.n_best - 1])
-
-
-def _rows(values_bks: Tensor, rows_bk: Tensor) -> Tensor:
-    return values_bks.gather(1, rows_bk[:, :, None].expand(-1, -1, values_bks.shape[2]))

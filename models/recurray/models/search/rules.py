@@ -15,7 +15,8 @@ def restrict(log_probs_bkv: Tensor, beams: Beams, *, forbidden: Sequence[int], n
     Where rules leave nothing, every piece has -inf, and the hypothesis comes to nothing.
     """
     lengths_b = beams.lengths_b + 1  # with the piece that comes
-    forced_b, wanted_b = _next_of_prefix(beams)
+    wanted_b = _next_of_prefix(beams)
+    forced_b = wanted_b != PAD
     wanted_bk1 = wanted_b[:, None, None].expand(-1, log_probs_bkv.shape[1], 1)
     kept_bk1 = log_probs_bkv.gather(2, wanted_bk1)
     never = torch.tensor([PAD, UNK, BOS, *forbidden], device=log_probs_bkv.device)
@@ -33,14 +34,13 @@ def restrict(log_probs_bkv: Tensor, beams: Beams, *, forbidden: Sequence[int], n
         log_probs_bkv.scatter_(2, wanted_bk1, torch.where(forced_b[:, None, None], kept_bk1, NEVER))
 
 
-def _next_of_prefix(beams: Beams) -> tuple[Tensor, Tensor]:
-    """(B,) whether the next piece of each source's targets is given, and which; PAD where it is not."""
+def _next_of_prefix(beams: Beams) -> Tensor:
+    """(B,) the next piece of each source's targets where it is given, else PAD."""
     room = beams.prefixes_bp.shape[1]
     if not room:
-        return torch.zeros_like(beams.lengths_b, dtype=torch.bool), torch.full_like(beams.lengths_b, PAD)
+        return torch.full_like(beams.lengths_b, PAD)
     wanted_b = beams.prefixes_bp.gather(1, beams.lengths_b.clamp_max(room - 1)[:, None])[:, 0]
-    wanted_b = wanted_b.masked_fill(beams.lengths_b >= room, PAD)
-    return wanted_b != PAD, wanted_b
+    return wanted_b.masked_fill(beams.lengths_b >= room, PAD)
 
 
 def _forbid_repeats(log_probs_bkv: Tensor, beams: Beams, size: int) -> None:

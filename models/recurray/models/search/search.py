@@ -67,16 +67,17 @@ def _admitted(
     """Takes those that the room has place for off the waiting ones."""
     present = 0 if searched is None else len(searched.beams.numbers_b)
     longest = 0 if searched is None else searched.longest
-    count = 0
-    for count, number in enumerate(waiting):
-        longest = max(longest, len(sources[number].pieces))
-        if present + count and not room.has(present + count + 1, longest, options):
+    admitted: list[int] = []
+    for number in waiting:
+        longest, count = max(longest, len(sources[number].pieces)), present + len(admitted)
+        if count and not room.has(count + 1, longest, options):
             break
-    else:
-        count = len(waiting)
-    if count < REFILL_SHARE * present:
+        admitted.append(number)
+    if len(admitted) < REFILL_SHARE * present:
         return []
-    return [waiting.popleft() for _ in range(count)]
+    for _ in admitted:
+        waiting.popleft()
+    return admitted
 
 
 def _begin(
