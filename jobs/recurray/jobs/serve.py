@@ -88,8 +88,9 @@ def serve(model: str | Path, terms: "Terms", *, host: str, port: int, workers: i
     from recurray.platform.inference.serving import application, check_address, running, service_of
     from recurray.platform.ray_session import ray_session
     from recurray.platform.signals import stops_on_signals
+    from recurray.platform.storage import absolute_place
 
-    place = str(model) if "://" in str(model) else str(Path(model).absolute())
+    place = absolute_place(model)
     service = service_of(place)
     service.kind.from_pretrained(place)  # a damaged model is named before anything is started
     app = application(place, service, workers, threads, terms)

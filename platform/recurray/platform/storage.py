@@ -44,6 +44,11 @@ def local_folder(place: str | Path) -> Iterator[Path]:
         yield Path(copy)
 
 
+def absolute_place(place: str | Path) -> str:
+    """A path that holds in any working directory; a URI as it is."""
+    return str(place) if "://" in str(place) else str(Path(place).absolute())
+
+
 def file_system_of(place: str, key: str) -> tuple[FileSystem, str, bool]:
     """A place's file system, its path there, and whether it is a disk, where a folder can be renamed.
 

@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import ray
@@ -30,7 +29,7 @@ from recurray.platform.inference.records import LISTED, Notes, Tally
 from recurray.platform.inference.shards import SHARD_BYTES, SHARD_RECORDS, Shard, ShardSource, Table
 from recurray.platform.inference.text_model import TextModel
 from recurray.platform.saved_model import model_identity
-from recurray.platform.storage import reason_of, written_whole
+from recurray.platform.storage import absolute_place, reason_of, written_whole
 
 _ON_THE_WAY_BYTES = 1 << 28
 """Of shards and parts between the reading task, the actors and the driver; reading waits when there are more."""
@@ -103,7 +102,8 @@ def run_job(job: BatchJob, on_progress: Callable[[JobProgress], object]) -> tupl
     began = time.monotonic()
     tables = [_survey(pair, job) for pair in pair_files(job.source, job.output)]
     parts = Parts(stored(job.output, "--output"))
-    parts.claim(_manifest(job, tables))
+    manifest = _manifest(job, tables)
+    parts.claim(manifest)
     done = parts.done()
     progress = JobProgress(sum(table.records for table in tables))
     for key, part in done.items():
@@ -122,7 +122,7 @@ def run_job(job: BatchJob, on_progress: Callable[[JobProgress], object]) -> tupl
         on_progress(progress)
     if fault:
         raise UserError(f"{fault}; what was done before it lies in {parts.place}.")
-    return _finish(job, tables, parts, list(done.values()), began)
+    return _finish(job, tables, parts, list(done.values()), manifest["model"], began)
 
 
 class _Runner:
@@ -164,9 +164,14 @@ def _run(job: BatchJob, source: ShardSource, records: int) -> Iterator[dict[str,
     context.execution_options.resource_limits = limits
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     runner: Any = _Runner
-    model = job.model if "://" in job.model else str(Path(job.model).absolute())
-    settings = {"kind": job.kind, "model": model, "search": job.search, "threads": job.threads, "int8": job.int8}
-    settings["details"] = job.details_field is not None
+    settings = {
+        "kind": job.kind,
+        "model": absolute_place(job.model),
+        "search": job.search,
+        "threads": job.threads,
+        "int8": job.int8,
+        "details": job.details_field is not None,
+    }
     with DataContext.current(context):
         shards = ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0, label_selector=here)
         pool = ray.data.ActorPoolStrategy(size=min(job.workers, records))
@@ -210,9 +215,9 @@ def _check(job: BatchJob, tables: Sequence[Table], key: PartKey, part: PartCount
 
 
 def _finish(
-    job: BatchJob, tables: Sequence[Table], parts: Parts, before: Sequence[PartCounts], began: float
+    job: BatchJob, tables: Sequence[Table], parts: Parts, before: Sequence[PartCounts], model: str, began: float
 ) -> tuple[JobReport, Tally]:
-    """Joins the parts, writes the report and removes the parts."""
+    """Joins the parts, writes the report, which names the model by its identity, and removes the parts."""
     tally = Tally()
     for file, table in enumerate(tables):
         _join(table, parts, file, tally)
@@ -221,7 +226,7 @@ def _finish(
         seconds=round(time.monotonic() - began, 2),
         parts_done_before=len(before),
         records_done_before=sum(part.records for part in before),
-        model=model_identity(job.model),
+        model=model,
         search=job.search.model_dump(mode="json"),
         int8=job.int8,
         files={t.pair.name: {"records": t.records, "field": t.columns.field or None} for t in tables},

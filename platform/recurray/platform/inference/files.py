@@ -3,14 +3,13 @@
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from recurray.platform.errors import UserError
 from recurray.platform.inference.formats.format import Format, StoredFile
 from recurray.platform.inference.formats.registry import FORMATS, format_of
-from recurray.platform.storage import file_system_of, reason_of
+from recurray.platform.storage import absolute_place, file_system_of, reason_of
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -28,8 +27,7 @@ class FilePair:
 
 def stored(place: str, option: str) -> StoredFile:
     """A file or folder at a path or URI, whether it is there or not; UserError where its address is none."""
-    where = place if "://" in place else str(Path(place).absolute())
-    files, path, _ = file_system_of(where, option)
+    files, path, _ = file_system_of(absolute_place(place), option)
     return StoredFile(place.partition("?")[0] if "://" in place else place, files, path)  # options are not shown
 
 

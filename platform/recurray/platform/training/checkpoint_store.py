@@ -22,7 +22,7 @@ from pyarrow.fs import FileSelector, FileType
 
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.errors import UserError
-from recurray.platform.storage import file_system_of, reason_of
+from recurray.platform.storage import absolute_place, file_system_of, reason_of
 from recurray.platform.training.manifest import FORMAT, FileRecord, HashingStream, Manifest, checksum, read_manifest
 
 STATE_FILE, MANIFEST_FILE = "state.pt", "manifest.json"
@@ -73,7 +73,7 @@ class CheckpointStore:
     def of(cls, config: RunConfig, folder: Path) -> "CheckpointStore":
         """That of a run in its folder, on the driver, to whose working directory a relative path belongs."""
         place = config.checkpoints.folder or str(folder / "checkpoints")
-        return cls(place if "://" in place else str(Path(place).absolute()))
+        return cls(absolute_place(place))
 
     def open(self) -> None:
         """Makes the folder if it is not there; UserError where it cannot be written."""

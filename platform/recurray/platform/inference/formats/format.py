@@ -53,6 +53,11 @@ class StoredFile:
         """Its content without compression; iterated, its lines with their ends, of which "\\n" is the only one."""
         return io.BufferedReader(self.files.open_input_stream(self.path, compression=self.compression), 1 << 20)
 
+    def count_lines(self) -> int:
+        """Its lines; only "\\n" ends one."""
+        with self.lines() as lines:
+            return sum(1 for _ in lines)
+
     def digest(self) -> str:
         """An identity of its content."""
         with io.BufferedReader(self.files.open_input_stream(self.path, compression=None)) as content:
