@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.capitals import Capitals
-from tests.faults.kills import descendants, wait_until
+from tests.faults.kills import of_process, processes_named, wait_until
 
 from recurray.jobs.text_files import run_batch_job
 from recurray.platform.config.search import SearchConfig
@@ -99,22 +99,15 @@ def _is_at(watch: Watch, process: "subprocess.Popen[bytes]", least: int) -> bool
 
 def actors(driver: int) -> list[int]:
     """The processes of a job's actors."""
-    return [pid for pid in descendants(driver) if b"MapWorker" in _of_process(pid, "cmdline")]
+    return processes_named(b"MapWorker", driver)
 
 
 def _peak_megabytes(pid: int) -> int:
     """The highest resident memory of a process, what it shares with others included."""
-    for line in _of_process(pid, "status").split(b"\n"):
+    for line in of_process(pid, "status").split(b"\n"):
         if line.startswith(b"VmHWM:"):
             return int(line.split()[1]) // 1024
     return 0
-
-
-def _of_process(pid: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # ended while we looked
-        return b""
 
 
 def in_sequence(kind: str, model: Path, source: Path) -> Iterator[str]:

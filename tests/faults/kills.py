@@ -104,15 +104,20 @@ def descendants(pid: int) -> Iterator[int]:
 
 def training_workers(above: int) -> list[int]:
     """The Ray Train workers below a process."""
-    found = []
-    for pid in descendants(above):
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"RayTrainWorker" in command:
-            found.append(pid)
-    return found
+    return processes_named(b"RayTrainWorker", above)
+
+
+def processes_named(name: bytes, above: int) -> list[int]:
+    """The processes below one whose command has a name in it."""
+    return [pid for pid in descendants(above) if name in of_process(pid, "cmdline")]
+
+
+def of_process(pid: int, file: str) -> bytes:
+    """What the system tells of a process in one of its files; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/{file}").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # ended while we looked
+        return b""
 
 
 def kill_tree(pid: int) -> None:
