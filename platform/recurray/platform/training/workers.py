@@ -15,6 +15,7 @@ from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
 from recurray.platform.errors import UserError
 from recurray.platform.tasks.registry import TASKS
+from recurray.platform.training.memory import keep_freed_memory
 
 RESIZE_SECONDS = 10.0
 """Seconds from one look for more or fewer workers to the next, where their number may change."""
@@ -71,6 +72,7 @@ def _run(job: dict[str, Any]) -> Any:
     """On each worker; a mistake of the user's is returned, for to start again would not mend it."""
     config = RunConfig.model_validate(job["config"])
     torch.set_num_threads(config.resources.threads)
+    keep_freed_memory()
     prepared = Prepared(Path(job["prepared"]), TASKS[config.task]())
     try:
         return job["work"](config, prepared, Path(job["folder"]), job["extra"])
