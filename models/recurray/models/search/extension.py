@@ -56,23 +56,31 @@ def best_extensions(scores_bk: Tensor, log_probs_bkv: Tensor, count: int) -> tup
     What is among the best is in one of the `count` chunks of the vocabulary with the best maxima, so only those are
     gone through: to sort out all of K × V scores would take as long as a layer of the decoder.
     """
-    batch, size, vocab = log_probs_bkv.shape
+    size, vocab = log_probs_bkv.shape[1:]
     chunks = -(-vocab // _CHUNK)
     if chunks * size <= count:
         flat_bc = (scores_bk[:, :, None] + log_probs_bkv).flatten(1)
         found_bc, index_bc = flat_bc.topk(count, dim=1)
         return found_bc, index_bc // vocab, index_bc % vocab
-    padded_bkv = torch.nn.functional.pad(log_probs_bkv, (0, chunks * _CHUNK - vocab), value=NEVER)
-    chunked_bkcw = padded_bkv.view(batch, size, chunks, _CHUNK)
-    maxima_bc = (chunked_bkcw.amax(dim=-1) + scores_bk[:, :, None]).flatten(1)
-    chosen_bn = maxima_bc.topk(count, dim=1).indices
-    rows_bnw = chunked_bkcw.flatten(1, 2).gather(1, chosen_bn[:, :, None].expand(-1, -1, _CHUNK))
-    parents_bn = chosen_bn // chunks
-    totals_bnw = rows_bnw + scores_bk.gather(1, parents_bn)[:, :, None]
-    found_bc, index_bc = totals_bnw.flatten(1).topk(count, dim=1)
-    place_bc = index_bc // _CHUNK
-    pieces_bc = chosen_bn.gather(1, place_bc) % chunks * _CHUNK + index_bc % _CHUNK
-    return found_bc, parents_bn.gather(1, place_bc), pieces_bc.clamp_max(vocab - 1)
+    chosen_bn = (_chunk_maxima(log_probs_bkv) + scores_bk[:, :, None]).flatten(1).topk(count, dim=1).indices
+    parents_bn, chunks_bn = chosen_bn // chunks, chosen_bn % chunks
+    pieces_bnw = (chunks_bn * _CHUNK)[:, :, None] + torch.arange(_CHUNK, device=chosen_bn.device)
+    places_bnw = parents_bn[:, :, None] * vocab + pieces_bnw.clamp_max(vocab - 1)
+    log_probs_bnw = log_probs_bkv.flatten(1).gather(1, places_bnw.flatten(1)).view_as(places_bnw)
+    totals_bnw = log_probs_bnw + scores_bk.gather(1, parents_bn)[:, :, None]
+    found_bc, index_bc = totals_bnw.masked_fill_(pieces_bnw >= vocab, NEVER).flatten(1).topk(count, dim=1)
+    pieces_bc = pieces_bnw.flatten(1).gather(1, index_bc).clamp_max(vocab - 1)
+    return found_bc, parents_bn.gather(1, index_bc // _CHUNK), pieces_bc
+
+
+def _chunk_maxima(log_probs_bkv: Tensor) -> Tensor:
+    """(B, K, chunks) the best of each chunk; the last may be a shorter one."""
+    batch, size, vocab = log_probs_bkv.shape
+    whole, rest = vocab // _CHUNK * _CHUNK, vocab % _CHUNK
+    maxima_bkc = log_probs_bkv[:, :, :whole].view(batch, size, -1, _CHUNK).amax(dim=-1)
+    if not rest:
+        return maxima_bkc
+    return torch.cat((maxima_bkc, log_probs_bkv[:, :, whole:].amax(dim=-1, keepdim=True)), dim=-1)
 
 
 def _draw(beams: Beams, log_probs_bkv: Tensor, places_bk: Tensor, options: SearchOptions, sampling: Sampling) -> Tensor:
