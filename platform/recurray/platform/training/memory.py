@@ -4,9 +4,8 @@ import ctypes
 
 import torch
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Names of `mallopt`'s parameters in glibc's malloc.h."""
-_KEPT_BYTES = 2**30
+_KEPT_BYTES = {-1: 2**30, -2: 2**26, -3: 2**30}
+"""By `mallopt`'s parameters, as glibc's malloc.h has them: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD."""
 
 _SIGNS = ("can't allocate memory", "bad_alloc", "out of memory")
 
@@ -30,5 +29,5 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
-        mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+        for parameter, size in _KEPT_BYTES.items():
+            mallopt(parameter, size)
