@@ -2,22 +2,30 @@
 
 All train the demo's model on the demo's updates; the plain loop takes each update as one padded batch, without Ray,
 logging or checkpoints. What two workers could reach at most on this machine is shown by two plain loops beside each
-other, each with one worker's share of every update and nothing to wait for. All run in turn and ratios are taken round
-by round, since a shared machine's speed drifts.
+other, each with one worker's share of every update and nothing to wait for.
 
-    python -m tests.benchmarks.training_speed [ROUNDS] [STEPS]
+A shared machine's speed drifts from one minute to the next. So all are started first, and then take turns of a few
+seconds: the processes of all others, Ray's too, are stopped meanwhile.
+
+    python -m tests.benchmarks.training_speed [ROUNDS] [SECONDS of a turn]
 """
 
-import json
 import multiprocessing
+import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
+from contextlib import ExitStack, suppress
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from typing import Any
 
 import torch
+from tests.faults.kills import descendants, kill_tree, rows, wait_until
 
 from recurray.jobs.prepare import prepare
 from recurray.jobs.recipes import find_recipe
@@ -26,12 +34,96 @@ from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.training.feed import Feed
 
-WARM_UP = 20
-NAME = "benchmark-training-speed"
+WARM_UP = 8
+"""Updates of each system that come before the first turn."""
+STEPS = 10**5
+"""More than are taken."""
 
 
-def plain_loop(config: RunConfig, threads: int, rank: int = 0, workers: int = 1) -> float:
-    """Target pieces a second of a loop in this process, those of whole updates also where it has a share of each."""
+class System(ABC):
+    """Something that trains in processes of its own until it is ended."""
+
+    @abstractmethod
+    def pids(self) -> list[int]:
+        """All of its processes."""
+
+    @abstractmethod
+    def tokens(self) -> int:
+        """Target pieces of the updates so far."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Ends them."""
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to all of them."""
+        for pid in self.pids():
+            with suppress(ProcessLookupError):  # one that has ended by itself
+                os.kill(pid, number)
+
+
+class PlainLoops(System):
+    """Plain loops beside each other, of `threads` each; with several, each takes its share of every update."""
+
+    def __init__(self, config: RunConfig, threads: int, loops: int = 1) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._tokens = [context.Value("q", 0) for _ in range(loops)]
+        self._processes = [
+            context.Process(target=plain_loop, args=(config, threads, rank, loops, tokens), daemon=True)
+            for rank, tokens in enumerate(self._tokens)
+        ]
+        for process in self._processes:
+            process.start()
+
+    def pids(self) -> list[int]:
+        """Those of the loops."""
+        return [process.pid for process in self._processes if process.pid is not None]
+
+    def tokens(self) -> int:
+        """Of the slowest loop."""
+        return min(tokens.value for tokens in self._tokens)
+
+    def end(self) -> None:
+        """At once."""
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+
+class Platform(System):
+    """`recurray train` of the demo's recipe with workers of one thread, by its own log."""
+
+    def __init__(self, config: RunConfig, workers: int) -> None:
+        self.folder = Path(config.folder).with_name(f"{config.name}-{workers}")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        settings = [f"name={self.folder.name}", f"training.steps={STEPS}", f"resources.workers={workers}"]
+        settings += [f"training.validate_every={STEPS}", f"checkpoints.every={STEPS}"]
+        command = [sys.executable, "-m", "recurray.jobs", "train", "demo", *settings]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def pids(self) -> list[int]:
+        """The command's, Ray's and the workers'."""
+        return [self._process.pid, *descendants(self._process.pid)]
+
+    def tokens(self) -> int:
+        """By the rows that are logged."""
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the training ended with status {self._process.returncode}")
+        return sum(row["tokens"] for row in rows(self.folder))
+
+    def data_wait(self) -> float:
+        """The mean share of waiting for data."""
+        return statistics.mean(row["data_wait_share"] for row in rows(self.folder)[WARM_UP:])
+
+    def end(self) -> None:
+        """At once, with its folder."""
+        kill_tree(self._process.pid)
+        self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def plain_loop(config: RunConfig, threads: int, rank: int, loops: int, taken: "Synchronized[int]") -> None:
+    """Trains on and on; `taken` are the target pieces of whole updates, also where it has a share of each."""
     torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
     prepared = prepare(config)
@@ -42,13 +134,10 @@ def plain_loop(config: RunConfig, threads: int, rank: int = 0, workers: int = 1)
         prepared.train,
         config.model_copy(update={"resources": whole}),
         rank=rank,
-        workers=workers,
+        workers=loops,
         device=torch.device("cpu"),
     )
-    tokens, began = 0, 0.0
-    for update, _ in feed.updates(1, config.training.steps):
-        if update.number == WARM_UP + 1:
-            tokens, began = 0, time.perf_counter()
+    for update, _ in feed.updates(1, STEPS):
         optimizer.zero_grad()
         for batch in update.micro_batches:
             key = DropoutKey(config.seed, update.number, batch.examples)
@@ -56,61 +145,61 @@ def plain_loop(config: RunConfig, threads: int, rank: int = 0, workers: int = 1)
             loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.training.clip_norm)
         optimizer.step()
-        tokens += update.tokens
-    return tokens / (time.perf_counter() - began)
+        taken.value += update.tokens
 
 
-def shares_side_by_side(config: RunConfig) -> float:
-    """Target pieces a second of the slower of two loops of one thread, each with one of two workers' shares."""
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        return min(pool.starmap(plain_loop, [(config, 1, rank, 2) for rank in range(2)]))
+def start(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
+    """Each system by its name, started, warm and stopped; the stack ends them."""
+    begins = {
+        "plain, one thread": lambda: PlainLoops(config, 1),
+        "plain, two threads": lambda: PlainLoops(config, 2),
+        "shares side by side": lambda: PlainLoops(config, 1, loops=2),
+        "one worker": lambda: Platform(config, 1),
+        "two workers": lambda: Platform(config, 2),
+    }
+    systems: dict[str, Any] = {}
+    for name, begin in begins.items():
+        systems[name] = begin()
+        stack.callback(systems[name].end)
+        wait_until(lambda name=name: systems[name].tokens() > WARM_UP * config.training.batch_tokens)
+        systems[name].send(signal.SIGSTOP)
+    return systems
 
 
-def platform(config: RunConfig, workers: int) -> tuple[float, float]:
-    """Target pieces a second of `recurray train` with workers of one thread, by its own log, and its wait for data."""
-    folder = Path(config.folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    settings = [f"name={config.name}", f"training.steps={config.training.steps}"]
-    settings += [f"training.validate_every={10**6}", f"checkpoints.every={10**6}"]
-    settings += [f"resources.workers={workers}"]
-    command = [sys.executable, "-m", "recurray.jobs", "train", "demo", *settings]
-    subprocess.run(command, check=True, capture_output=True)
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    shutil.rmtree(folder)
-    # The last row's time holds the last validation, so the clock stops at the row before.
-    measured = rows[WARM_UP:-1]
-    seconds = measured[-1]["seconds"] - rows[WARM_UP - 1]["seconds"]
-    waits = statistics.mean(row["data_wait_share"] for row in measured)
-    return sum(row["tokens"] for row in measured) / seconds, waits
+def turn(system: System, seconds: float) -> float:
+    """Lets it run alone for so long; its target pieces a second."""
+    before = system.tokens()
+    began = time.perf_counter()
+    system.send(signal.SIGCONT)
+    time.sleep(seconds)  # the length of the turn, and no condition
+    system.send(signal.SIGSTOP)
+    return (system.tokens() - before) / (time.perf_counter() - began)
 
 
-def main(rounds: int, steps: int) -> None:
-    """Prints the speeds of every round, and the median ratios."""
-    config = load_config(find_recipe("demo"), [f"name={NAME}", f"training.steps={steps}"])
-    ratios: dict[str, list[float]] = {}
-    for turn in range(1, rounds + 1):
-        plain_one, plain_two = plain_loop(config, 1), plain_loop(config, 2)
-        shares = shares_side_by_side(config)
-        (one, _), (two, waits) = platform(config, 1), platform(config, 2)
-        found = {
-            "two workers to the plain loop's two threads (aim: at least 0.9)": two / plain_two,
-            "one worker to the plain loop's one thread (aim: at least 1 / 1.05)": one / plain_one,
-            "two workers to one (aim: at least 1.8)": two / one,
-            "what the machine allows of that: plain loops with two workers' shares, to one with all": shares
-            / plain_one,
-            "two workers to such loops": two / shares,
-            "share of waiting for data (aim: at most 0.02)": waits,
-        }
-        for name, ratio in found.items():
-            ratios.setdefault(name, []).append(ratio)
-        print(
-            f"round {turn}: tokens/s  plain, one thread {plain_one:,.0f}  two threads {plain_two:,.0f}  shares side "
-            f"by side {shares:,.0f}  one worker {one:,.0f}  two workers {two:,.0f}",
-            flush=True,
-        )
-    for name, values in ratios.items():
-        print(f"{statistics.median(values):.3f}  {name}")
+def main(rounds: int, seconds: float) -> None:
+    """Prints the speeds of every round, and the ratios of all rounds together."""
+    config = load_config(find_recipe("demo"), ["name=benchmark-training-speed"])
+    speeds: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        systems = start(config, stack)
+        for number in range(1, rounds + 1):
+            found = {name: turn(system, seconds) for name, system in systems.items()}
+            for name, speed in found.items():
+                speeds.setdefault(name, []).append(speed)
+            print(f"round {number}: tokens/s  " + "  ".join(f"{name} {speed:,.0f}" for name, speed in found.items()))
+        wait = systems["two workers"].data_wait()
+    mean = {name: statistics.mean(values) for name, values in speeds.items()}
+    one, two = mean["one worker"], mean["two workers"]
+    plain, plain_two, shares = (mean[n] for n in ("plain, one thread", "plain, two threads", "shares side by side"))
+    print("all rounds: tokens/s  " + "  ".join(f"{name} {speed:,.0f}" for name, speed in mean.items()))
+    print(f"{two / plain_two:.3f}  two workers to the plain loop's two threads (aim: at least 0.9)")
+    print(f"{one / plain:.3f}  one worker to the plain loop's one thread (aim: at least 1 / 1.05)")
+    print(f"{two / one:.3f}  two workers to one (aim: at least 1.8)")
+    print(f"{shares / plain:.3f}  what the machine allows of that: loops with two workers' shares, to one with all")
+    print(f"{two / shares:.3f}  two workers to such loops")
+    print(f"{wait:.3f}  share of waiting for data (aim: at most 0.02)")
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in (*sys.argv[1:], *("3", "150")[len(sys.argv) - 1 :])))
+    arguments = [*sys.argv[1:], *("12", "6")[len(sys.argv) - 1 :]]
+    main(int(arguments[0]), float(arguments[1]))
