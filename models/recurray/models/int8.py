@@ -41,7 +41,12 @@ class Int8Linear(nn.Module):
         return outputs_no.view(*values.shape[:-1], -1)
 
     def _product(self, rows_ni: Tensor) -> Tensor:
-        """(N, out) the product of integers, times the weights' scales: oneDNN's, on weights in the order it likes."""
+        """(N, out) the product of integers, times the weights' scales: oneDNN's, on weights in the order it likes.
+
+        The plain product gives the same bits, and stands in for a single row, where oneDNN's takes 300 times as long.
+        """
+        if len(rows_ni) == 1:
+            return torch._int_mm(rows_ni, self.weight_oi.t()) * self.scales_o
         if self._packed is None:
             self._packed = torch.ops.onednn.qlinear_prepack(self.weight_oi, None)
         product_no: Tensor = torch.ops.onednn.qlinear_pointwise(
