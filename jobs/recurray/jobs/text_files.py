@@ -64,9 +64,7 @@ def _add_filter_arguments(group: "argparse._ArgumentGroup") -> None:
 def _add_worker_arguments(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--workers", type=int, default=2, help="actors that share the records (default: 2)")
     group.add_argument("--threads", type=int, default=1, help="CPU threads an actor (default: 1)")
-    group.add_argument(
-        "--int8", action="store_true", help="weights of 8 bits, on CPUs: faster; see docs/search.md"
-    )
+    group.add_argument("--int8", action="store_true", help="weights of 8 bits, on CPUs: faster; see docs/search.md")
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
