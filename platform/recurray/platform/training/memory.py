@@ -25,7 +25,7 @@ def keep_freed_memory() -> None:
     """Has this process keep up to a GiB of freed memory at hand, where its C library is glibc.
 
     Each update frees what the next one needs. By itself glibc gives large pieces back to the system at once, which then
-    zeroes as many pages for the next update: a tenth of its time on a CPU.
+    zeroes as many pages for the next update.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
