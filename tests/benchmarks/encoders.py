@@ -13,17 +13,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from tests.benchmarks.plain_loop import plain_updates
 
-from recurray.jobs.prepare import prepare
 from recurray.jobs.recipes import find_recipe
-from recurray.models import DropoutKey
 from recurray.platform.config.loading import load_config
 from recurray.platform.network import build_seq2seq
-from recurray.platform.training.feed import Feed
 
 LSTM = "{kind: lstm, hidden_dim: 128}"
 ENCODERS = {
@@ -56,7 +53,10 @@ def parameters(assignments: list[str]) -> int:
 def speeds() -> dict[str, float]:
     """Median target pieces a second of each encoder's training updates, in this process on one thread."""
     torch.set_num_threads(1)
-    takers = {name: _updates(settings(name, encoder, 1000)) for name, encoder in ENCODERS.items()}
+    takers = {
+        name: plain_updates(load_config(find_recipe("demo"), settings(name, encoder, 1000)), last=1000)
+        for name, encoder in ENCODERS.items()
+    }
     found: dict[str, list[float]] = {name: [] for name in ENCODERS}
     for turn in range(ROUNDS + 1):
         for name, taker in takers.items():
@@ -65,22 +65,6 @@ def speeds() -> dict[str, float]:
             if turn:  # the first round warms up
                 found[name].append(tokens / (time.perf_counter() - began))
     return {name: statistics.median(values) for name, values in found.items()}
-
-
-def _updates(assignments: list[str]) -> Iterator[int]:
-    """Takes one update after the other; gives the target pieces of each."""
-    config = load_config(find_recipe("demo"), assignments)
-    prepared = prepare(config)
-    network = prepared.task.build_network(config.model, prepared.codec)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-    feed = Feed(prepared.train, config, rank=0, workers=1, device=torch.device("cpu"))
-    for update, _ in feed.updates(1, config.training.steps):
-        optimizer.zero_grad()
-        for batch in update.micro_batches:
-            key = DropoutKey(config.seed, update.number, batch.examples)
-            (network(batch.src, batch.tgt, key, config.training.label_smoothing).loss / update.tokens).backward()
-        optimizer.step()
-        yield update.tokens
 
 
 def train(assignments: list[str], folder: Path) -> float:

@@ -19,20 +19,19 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
+from tests.benchmarks.plain_loop import plain_updates
 from tests.faults.kills import descendants, kill_tree, rows, wait_until
 
-from recurray.jobs.prepare import prepare
 from recurray.jobs.recipes import find_recipe
-from recurray.models import DropoutKey
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
-from recurray.platform.training.feed import Feed
 
 WARM_UP = 8
 """Updates of each system that come before the first turn."""
@@ -62,6 +61,9 @@ class System(ABC):
                 os.kill(pid, number)
 
 
+Begun = TypeVar("Begun", bound=System)
+
+
 class PlainLoops(System):
     """Plain loops beside each other, of `threads` each; with several, each takes its share of every update."""
 
@@ -69,7 +71,7 @@ class PlainLoops(System):
         context = multiprocessing.get_context("spawn")
         self._tokens = [context.Value("q", 0) for _ in range(loops)]
         self._processes = [
-            context.Process(target=plain_loop, args=(config, threads, rank, loops, tokens), daemon=True)
+            context.Process(target=take_updates, args=(config, threads, rank, loops, tokens), daemon=True)
             for rank, tokens in enumerate(self._tokens)
         ]
         for process in self._processes:
@@ -122,76 +124,55 @@ class Platform(System):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def plain_loop(config: RunConfig, threads: int, rank: int, loops: int, taken: "Synchronized[int]") -> None:
+def take_updates(config: RunConfig, threads: int, rank: int, loops: int, taken: "Synchronized[int]") -> None:
     """Trains on and on; `taken` are the target pieces of whole updates, also where it has a share of each."""
     torch.set_num_threads(threads)
-    torch.manual_seed(config.seed)
-    prepared = prepare(config)
-    network = prepared.task.build_network(config.model, prepared.codec)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.training.learning_rate.peak, fused=True)
-    whole = config.resources.model_copy(update={"micro_batch_tokens": 10**9})
-    feed = Feed(
-        prepared.train,
-        config.model_copy(update={"resources": whole}),
-        rank=rank,
-        workers=loops,
-        device=torch.device("cpu"),
-    )
-    for update, _ in feed.updates(1, STEPS):
-        optimizer.zero_grad()
-        for batch in update.micro_batches:
-            key = DropoutKey(config.seed, update.number, batch.examples)
-            loss = network(batch.src, batch.tgt, key, config.training.label_smoothing).loss / update.tokens
-            loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.training.clip_norm)
-        optimizer.step()
-        taken.value += update.tokens
+    for tokens in plain_updates(config, last=STEPS, rank=rank, loops=loops):
+        taken.value += tokens
 
 
-def start(config: RunConfig, stack: ExitStack) -> dict[str, Any]:
-    """Each system by its name, started, warm and stopped; the stack ends them."""
-    begins = {
-        "plain, one thread": lambda: PlainLoops(config, 1),
-        "plain, two threads": lambda: PlainLoops(config, 2),
-        "shares side by side": lambda: PlainLoops(config, 1, loops=2),
-        "one worker": lambda: Platform(config, 1),
-        "two workers": lambda: Platform(config, 2),
-    }
-    systems: dict[str, Any] = {}
-    for name, begin in begins.items():
-        systems[name] = begin()
-        stack.callback(systems[name].end)
-        wait_until(lambda name=name: systems[name].tokens() > WARM_UP * config.training.batch_tokens)
-        systems[name].send(signal.SIGSTOP)
-    return systems
+def start(begin: Callable[[], Begun], config: RunConfig, stack: ExitStack) -> Begun:
+    """A system that is warm and stopped; the stack ends it."""
+    system = begin()
+    stack.callback(system.end)
+    wait_until(lambda: system.tokens() > WARM_UP * config.training.batch_tokens)
+    system.send(signal.SIGSTOP)
+    return system
 
 
 def turn(system: System, seconds: float) -> float:
     """Lets it run alone for so long; its target pieces a second."""
     before = system.tokens()
-    began = time.perf_counter()
     system.send(signal.SIGCONT)
+    began = time.perf_counter()
     time.sleep(seconds)  # the length of the turn, and no condition
+    ran = time.perf_counter() - began
     system.send(signal.SIGSTOP)
-    return (system.tokens() - before) / (time.perf_counter() - began)
+    return (system.tokens() - before) / ran
 
 
 def main(rounds: int, seconds: float) -> None:
     """Prints the speeds of every round, and the ratios of all rounds together."""
     config = load_config(find_recipe("demo"), ["name=benchmark-training-speed"])
-    speeds: dict[str, list[float]] = {}
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # or what is stopped stays for ever
     with ExitStack() as stack:
-        systems = start(config, stack)
+        systems: dict[str, System] = {
+            "plain, one thread": start(lambda: PlainLoops(config, 1), config, stack),
+            "plain, two threads": start(lambda: PlainLoops(config, 2), config, stack),
+            "shares side by side": start(lambda: PlainLoops(config, 1, loops=2), config, stack),
+            "one worker": start(lambda: Platform(config, 1), config, stack),
+        }
+        systems["two workers"] = two_workers = start(lambda: Platform(config, 2), config, stack)
+        speeds: dict[str, list[float]] = {name: [] for name in systems}
         for number in range(1, rounds + 1):
-            found = {name: turn(system, seconds) for name, system in systems.items()}
-            for name, speed in found.items():
-                speeds.setdefault(name, []).append(speed)
-            print(f"round {number}: tokens/s  " + "  ".join(f"{name} {speed:,.0f}" for name, speed in found.items()))
-        wait = systems["two workers"].data_wait()
+            for name, system in systems.items():
+                speeds[name].append(turn(system, seconds))
+            found = "  ".join(f"{name} {values[-1]:,.0f}" for name, values in speeds.items())
+            print(f"round {number}: tokens/s  {found}", flush=True)
+        wait = two_workers.data_wait()
     mean = {name: statistics.mean(values) for name, values in speeds.items()}
-    one, two = mean["one worker"], mean["two workers"]
-    plain, plain_two, shares = (mean[n] for n in ("plain, one thread", "plain, two threads", "shares side by side"))
     print("all rounds: tokens/s  " + "  ".join(f"{name} {speed:,.0f}" for name, speed in mean.items()))
+    plain, plain_two, shares, one, two = mean.values()
     print(f"{two / plain_two:.3f}  two workers to the plain loop's two threads (aim: at least 0.9)")
     print(f"{one / plain:.3f}  one worker to the plain loop's one thread (aim: at least 1 / 1.05)")
     print(f"{two / one:.3f}  two workers to one (aim: at least 1.8)")
