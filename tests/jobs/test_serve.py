@@ -9,9 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 import requests
+from tests.faults.kills import wait_until
 
 from recurray.cluster.local import free_ports
 from recurray.jobs.cli import main
@@ -242,10 +242,3 @@ def head(size: int) -> bytes:
     """The head of a request with a body of so many bytes."""
     lines = ["POST /translate HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {TOKEN}", f"Content-Length: {size}"]
     return "".join(line + "\r\n" for line in [*lines, ""]).encode()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -17,7 +17,7 @@ from recurray.jobs.train import train
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.errors import UserError
-from recurray.platform.evaluation.scores import score_rows
+from recurray.platform.evaluation.tables import figure_lines
 
 _SHOWN = 5
 _SHOWN_CHARACTERS = 240
@@ -86,9 +86,8 @@ def _run_over_test(config: RunConfig, folder: Path) -> None:
 def _print_screen(folder: Path, command: str, scores: dict[str, Any]) -> None:
     """The closing screen: scores, some of the results, where everything lies, what to try next."""
     print(f"\nTest set, {scores['lines']} lines, by `{scores['command']}`:")
-    rows = dict(score_rows(scores))
-    for name, found in rows.items():
-        print(f"  {name:<{max(map(len, rows))}} {found['score']:6.2f}  {found['signature']}")
+    for line in figure_lines(scores):
+        print(f"  {line}")
     _print_some(folder / "test", scores["lines"])
     offline = sorted((folder / "wandb").glob("offline-run-*"))
     print(f"model         {folder}/model")

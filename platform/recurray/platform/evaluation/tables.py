@@ -11,20 +11,21 @@ _SIGNIFICANT = 0.05
 def score_lines(scores: Mapping[str, Any]) -> Iterator[str]:
     """All of a `scores.json`, of one system or of several that were compared."""
     if "systems" not in scores:
-        yield from _rows(scores)
+        yield from figure_lines(scores)
         yield from _by_length(scores["by_length"])
         return
     for number, system in enumerate(scores["systems"]):
         yield f"{system['system']}:" if number else f"{system['system']}, the baseline:"
-        yield from _rows(system)
+        yield from figure_lines(system)
         yield from _by_length(system["by_length"])
         yield ""
-    yield from _rows(scores)
+    yield from figure_lines(scores)
     yield "mean ± half the 95 % interval of 1,000 resampled test sets, each system with the baseline on the same ones."
     yield "p: the chance of such a difference between equal systems; * where it is below 0.05."
 
 
-def _rows(scores: Mapping[str, Any]) -> Iterator[str]:
+def figure_lines(scores: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each figure: its value, what a bootstrap found of it, and its signature."""
     rows = dict(score_rows(scores))
     width = max(map(len, rows), default=0) + 1
     for name, found in rows.items():
