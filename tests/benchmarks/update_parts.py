@@ -3,13 +3,12 @@
 One process takes all of each update of the demo's recipe; then two take a share each, of one thread, side by side. They
 do what a worker does in a step, without Ray: passes over their micro-batches, a wait for the one with the dearer share,
 the all-reduce, and what is done once by each: clipping and the optimizer. One and two take turns, since the speed of a
-shared machine drifts. Then the platform trains with two workers, and the processor time of its processes is counted.
+shared machine drifts. What Ray's processes take beside them says `tests.benchmarks.scale`.
 
     python -m tests.benchmarks.update_parts [ROUNDS]
 """
 
 import multiprocessing
-import os
 import statistics
 import sys
 import time
@@ -21,8 +20,6 @@ from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
-from tests.benchmarks.training_speed import Platform
-from tests.faults.kills import wait_until
 
 from recurray.jobs.prepare import prepare
 from recurray.jobs.recipes import find_recipe
@@ -34,7 +31,6 @@ from recurray.platform.training.gradient import Gradient
 from recurray.platform.training.memory import keep_freed_memory
 
 WARM_UP, UPDATES = 8, 40
-LOOK_SECONDS = 30.0
 
 
 class Parts(NamedTuple):
@@ -106,25 +102,8 @@ def parts_of(workers: int, config: RunConfig, store: Path) -> Parts:
     return parts
 
 
-def processor_shares(platform: Platform) -> dict[str, float]:
-    """Processor time of the workers, and of all other processes of a training, as shares of a core."""
-    begins, began = _cpu_seconds(platform), time.perf_counter()
-    time.sleep(LOOK_SECONDS)  # what is looked at, and no condition
-    ends, seconds = _cpu_seconds(platform), time.perf_counter() - began
-    return {kind: (ends[kind] - begins[kind]) / seconds for kind in ends}
-
-
-def _cpu_seconds(platform: Platform) -> dict[str, float]:
-    found = {"workers": 0.0, "the rest": 0.0}
-    for pid in platform.pids():
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        worker = b"RayTrainWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        found["workers" if worker else "the rest"] += sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-    return found
-
-
 def main(rounds: int) -> None:
-    """Prints the parts of each round, their means, and what the platform's processes take beside them."""
+    """Prints the parts of each round, and what the means say is missing of twice the speed."""
     config = load_config(find_recipe("demo"), ["name=benchmark-update-parts"])
     folder = Path(config.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,13 +123,6 @@ def main(rounds: int) -> None:
     }
     for name, milliseconds in missing.items():
         print(f"{milliseconds:6.0f}  {name}")
-    platform = Platform(config, 2)
-    try:
-        wait_until(lambda: platform.tokens() > WARM_UP * config.training.batch_tokens)
-        shares = processor_shares(platform)
-    finally:
-        platform.end()
-    print("  ".join(f"{kind} {share:.2f}" for kind, share in shares.items()) + "  cores, of a training by two workers")
 
 
 if __name__ == "__main__":
