@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 from multiprocessing.queues import Queue
-from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
@@ -26,6 +26,7 @@ from recurray.jobs.recipes import find_recipe
 from recurray.models import DropoutKey
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
+from recurray.platform.data import preparing
 from recurray.platform.training.feed import Feed
 from recurray.platform.training.gradient import Gradient
 from recurray.platform.training.memory import keep_freed_memory
@@ -61,7 +62,7 @@ def take_updates(rank: int, workers: int, config: RunConfig, store: str, found: 
     torch.set_num_threads(config.resources.threads)
     torch.manual_seed(config.seed)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=workers)
-    prepared = prepare(config)
+    prepared = preparing.prepare(config)
     network = prepared.task.build_network(config.model, prepared.codec)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.training.learning_rate.peak / 10, fused=True)
     gradient = Gradient(network)
@@ -86,31 +87,31 @@ def take_updates(rank: int, workers: int, config: RunConfig, store: str, found: 
     dist.destroy_process_group()
 
 
-def parts_of(workers: int, config: RunConfig, store: Path) -> Parts:
+def parts_of(workers: int, config: RunConfig) -> Parts:
     """The parts of an update of so many processes, the mean over them."""
     context = multiprocessing.get_context("spawn")
     found: Queue[Parts] = context.Queue()
-    processes = [
-        context.Process(target=take_updates, args=(rank, workers, config, str(store), found), daemon=True)
-        for rank in range(workers)
-    ]
-    for process in processes:
-        process.start()
-    parts = mean([found.get(timeout=600) for _ in processes])
-    for process in processes:
-        process.join()
+    with TemporaryDirectory(prefix="recurray-parts-") as folder:
+        processes = [
+            context.Process(target=take_updates, args=(rank, workers, config, f"{folder}/group", found), daemon=True)
+            for rank in range(workers)
+        ]
+        for process in processes:
+            process.start()
+        parts = mean([found.get(timeout=600) for _ in processes])
+        for process in processes:
+            process.join()
     return parts
 
 
 def main(rounds: int) -> None:
     """Prints the parts of each round, and what the means say is missing of twice the speed."""
     config = load_config(find_recipe("demo"), ["name=benchmark-update-parts"])
-    folder = Path(config.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare(config)
     found: dict[int, list[Parts]] = {1: [], 2: []}
     for turn in range(1, rounds + 1):
         for workers, parts in found.items():
-            parts.append(parts_of(workers, config, folder / f"group-{turn}-{workers}"))
+            parts.append(parts_of(workers, config))
             told = "  ".join(f"{name} {value:.0f}" for name, value in parts[-1]._asdict().items())
             print(f"round {turn}, {workers} at once: ms an update  {told}  in all {parts[-1].total:.0f}", flush=True)
     one, two = map(mean, found.values())
