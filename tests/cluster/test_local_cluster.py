@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from recurray.cluster import local
-from recurray.cluster.auth import ray_environment, read_token
+from recurray.cluster.auth import read_token
 from recurray.cluster.connect import Cluster, find_cluster
 from recurray.cluster.errors import ClusterError
 from recurray.cluster.local import LocalCluster, free_ports
@@ -141,6 +141,13 @@ def test_job_runs_the_shipped_code_in_the_callers_directory_with_the_token(
     assert read_token(cluster.token_path) not in log + str(job_details(cluster, job))
 
 
+def test_a_driver_of_ones_own_reaches_the_cluster_with_its_environment(started: LocalCluster) -> None:
+    driver = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print(int(ray.cluster_resources()['CPU']))"
+    command = [sys.executable, "-c", driver, started.gcs_address]
+    answer = subprocess.run(command, env=os.environ | started.environment, capture_output=True, text=True, timeout=60)
+    assert answer.stdout == "2\n", answer.stderr
+
+
 def test_exit_status_of_a_failed_job_comes_back(cluster: Cluster, wheel: Path) -> None:
     assert follow(cluster, submit(cluster, ["sh", "-c", "exit 3"], wheel)) == 3
 
@@ -156,7 +163,7 @@ def test_stopped_job_has_the_status_of_sigterm_and_is_listed(cluster: Cluster, w
 def test_recipe_travels_to_a_cluster_that_is_named_by_rays_own_variables(
     started: LocalCluster, tiny_recipe: Path, tmp_path: Path
 ) -> None:
-    named = {"RECURRAY_HOME": str(tmp_path), "RAY_ADDRESS": started.address, **ray_environment(started.token_path)}
+    named = {"RECURRAY_HOME": str(tmp_path), "RAY_ADDRESS": started.address, **started.environment}
     command = [
         sys.executable,
         "-m",

@@ -40,6 +40,11 @@ class LocalCluster:
     token_path: Path
     temp_dir: Path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which a driver or a command of Ray's reaches it."""
+        return _reaching(self.token_path)
+
 
 def up(num_cpus: int | None = None) -> LocalCluster:
     """Starts the cluster with `num_cpus` CPUs (all of the machine's if None) and returns when its Jobs API answers.
@@ -128,15 +133,18 @@ def _head_environment(token_path: Path) -> dict[str, str]:
         if name not in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN")  # another cluster's
     }
     return environment | {
-        **ray_environment(token_path),
+        **_reaching(token_path),
         # So that `python` in a job is this one, its virtual environment activated or not.
         "PATH": sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", os.defpath),
-        # Ray replaces a loopback node address by the machine's, and then listens on every interface, unless clusters
-        # of several machines are ruled out; this is the name that the switch has on every system.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # there is no other node that work could move to
         "RAY_USAGE_STATS_ENABLED": "0",
     }
+
+
+def _reaching(token_path: Path) -> dict[str, str]:
+    # Ray replaces a loopback node address by the machine's, and then listens on every interface, or looks for the head
+    # there, unless clusters of several machines are ruled out; this is the name that the switch has on every system.
+    return {**ray_environment(token_path), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 def _wait_until_ready(cluster: LocalCluster) -> None:

@@ -5,7 +5,6 @@ import shlex
 import time
 
 from recurray.cluster import local
-from recurray.cluster.auth import ray_environment
 from recurray.cluster.local import LocalCluster
 
 
@@ -50,7 +49,7 @@ def status() -> int:
 
 
 def _description(cluster: LocalCluster) -> str:
-    variables = {"RAY_ADDRESS": cluster.address, **ray_environment(cluster.token_path)}
+    variables = {"RAY_ADDRESS": cluster.address, **cluster.environment}
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(cluster.head.started))
     return "\n".join(
@@ -59,7 +58,7 @@ def _description(cluster: LocalCluster) -> str:
             f"  for ray.init            {cluster.gcs_address}",
             f"  token                   {cluster.token_path}",
             f"  head process            {cluster.head.pid}, since {since}",
-            f"  for Ray's own commands  export {exports}",
+            f"  variables of Ray's      export {exports}",
             "  to run a job on it      recurray submit train RECIPE",
         ]
     )
