@@ -68,7 +68,7 @@ def gradients(network: Seq2Seq, pairs: list[tuple[list[int], list[int]]], size: 
     for src, tgt, numbers in batches(pairs, size):
         sums = network(src, tgt, DropoutKey(seed=3, step=7, examples=numbers), 0.1)
         sums.loss.backward()
-        total += float(sums.loss)
+        total += float(sums.loss.detach())
     return total, [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
 
 
