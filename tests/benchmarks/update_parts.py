@@ -5,7 +5,7 @@ do what a worker does in a step, without Ray: passes over their micro-batches, a
 the all-reduce, and what is done once by each: clipping and the optimizer. One and two take turns, since the speed of a
 shared machine drifts. What Ray's processes take beside them says `tests.benchmarks.scale`.
 
-    python -m tests.benchmarks.update_parts [ROUNDS]
+    python -m tests.benchmarks.update_parts [ROUNDS] [key.path=value ...]
 """
 
 import multiprocessing
@@ -104,9 +104,9 @@ def parts_of(workers: int, config: RunConfig) -> Parts:
     return parts
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, assignments: list[str]) -> None:
     """Prints the parts of each round, and what the means say is missing of twice the speed."""
-    config = load_config(find_recipe("demo"), ["name=benchmark-update-parts"])
+    config = load_config(find_recipe("demo"), assignments)
     prepare(config)
     found: dict[int, list[Parts]] = {1: [], 2: []}
     for turn in range(1, rounds + 1):
@@ -127,4 +127,4 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 4)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 4, sys.argv[2:])
