@@ -1,8 +1,7 @@
 """Weights of 8 bits against single precision: speed, BLEU, and how many lines hang on the lines beside them.
 
 Both search the demo's test set on one thread, in turn; a ratio is taken in each round, since a shared machine's speed
-drifts. It needs `runs/demo/model` and the demo's corpus, which `make demo` leaves. A single row is timed by itself: the
-kernel that is best for many rows can be hundreds of times as dear for one.
+drifts. It needs `runs/demo/model` and the demo's corpus, which `make demo` leaves.
 
     python -m tests.benchmarks.int8 [ROUNDS]
 """
@@ -10,12 +9,10 @@ kernel that is best for many rows can be hundreds of times as dear for one.
 import statistics
 import sys
 import time
-import timeit
 
 import torch
 
 from recurray.jobs.recipes import find_recipe
-from recurray.models.int8 import Int8Linear
 from recurray.platform import Translator
 from recurray.platform.config.loading import load_config
 from recurray.platform.corpora.readers import read_pairs
@@ -24,18 +21,6 @@ from recurray.platform.evaluation.scores import scores_of
 MODEL = "runs/demo/model"
 ALONE = 100
 """Lines that are also translated one by one."""
-
-
-@torch.inference_mode()
-def row_ratio() -> float:
-    """How many times as long as four rows a single row takes."""
-    layer = Int8Linear(torch.randn(1024, 256), None)
-
-    def seconds(rows: torch.Tensor) -> float:
-        layer(rows)
-        return min(timeit.repeat(lambda: layer(rows), number=1, repeat=20))
-
-    return seconds(torch.randn(1, 256)) / seconds(torch.randn(4, 256))
 
 
 def main(rounds: int) -> None:
@@ -57,7 +42,6 @@ def main(rounds: int) -> None:
         print(f"round {turn}: lines a second at beam {translator.search.beam_size}: {speeds}", flush=True)
     ratios = [slow / fast for slow, fast in zip(seconds["float32"], seconds["8 bits"], strict=True)]
     print(f"{statistics.median(ratios):.2f} times as fast in 8 bits")
-    print(f"a single row takes {row_ratio():.2f} times as long as four in 8 bits (aim: at most 1)")
     for name, translator in translators.items():
         (score,) = scores_of(["bleu"], found[name], references).values()
         alone = [translator.translate([source])[0] for source in sources[:ALONE]]

@@ -1,6 +1,7 @@
 """8-bit weights: what rounding costs, and that a row's numbers do not hang on the rows beside it."""
 
 import copy
+import timeit
 
 import pytest
 import torch
@@ -35,6 +36,17 @@ def test_a_row_gives_the_same_bits_alone_and_in_any_batch() -> None:
     together = layer(rows)
     for row in range(33):
         assert torch.equal(layer(rows[row : row + 1]), together[row : row + 1])
+
+
+@torch.inference_mode()
+def test_a_single_row_is_not_dearer_than_a_few() -> None:
+    layer = Int8Linear(random(1024, 256), None)
+
+    def seconds(rows: torch.Tensor) -> float:
+        layer(rows)
+        return min(timeit.repeat(lambda: layer(rows), number=1, repeat=5))
+
+    assert seconds(random(1, 256)) < 20 * seconds(random(4, 256))  # it was 300 times
 
 
 @pytest.mark.parametrize(("kind", "int8"), [(LSTM, Int8LSTM), (GRU, Int8GRU)])
