@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from recurray.cluster import local
-from recurray.cluster.auth import read_token
+from recurray.cluster.auth import ray_environment, read_token
 from recurray.cluster.connect import Cluster, find_cluster
 from recurray.cluster.errors import ClusterError
 from recurray.cluster.local import LocalCluster, free_ports
@@ -163,7 +163,7 @@ def test_stopped_job_has_the_status_of_sigterm_and_is_listed(cluster: Cluster, w
 def test_recipe_travels_to_a_cluster_that_is_named_by_rays_own_variables(
     started: LocalCluster, tiny_recipe: Path, tmp_path: Path
 ) -> None:
-    named = {"RECURRAY_HOME": str(tmp_path), "RAY_ADDRESS": started.address, **started.environment}
+    named = {"RECURRAY_HOME": str(tmp_path), "RAY_ADDRESS": started.address, **ray_environment(started.token_path)}
     command = [
         sys.executable,
         "-m",

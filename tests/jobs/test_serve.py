@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ TOKEN = "a-token-of-the-tests"
 MAX_REQUESTS, MAX_BYTES = 8, 1_000_000
 TEST_SET = Path(__file__).parents[1] / "data" / "test.en"
 LINES = [line for line in TEST_SET.read_text().splitlines() if len(line) < 100]  # none that is split
+
+wait_a_minute = partial(wait_until, seconds=0.05, at_most=60)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
     server = Server(process, port, log)
     try:
-        wait_until(lambda: "\nserving http" in log.read_text() or process.poll() is not None)
+        wait_a_minute(lambda: "\nserving http" in log.read_text() or process.poll() is not None)
         assert process.poll() is None, log.read_text()
         yield server
     finally:
@@ -121,7 +124,7 @@ def test_a_flood_of_200_requests_is_answered_or_refused_and_none_is_lost(
 
 def test_one_request_more_than_allowed_is_refused_and_those_in_flight_are_not(server: Server) -> None:
     waiting = [Unfinished(server.port) for _ in range(MAX_REQUESTS)]
-    wait_until(lambda: server.health()["in_flight"] == MAX_REQUESTS)
+    wait_a_minute(lambda: server.health()["in_flight"] == MAX_REQUESTS)
     assert server.post({"texts": ["x"]}).status_code == 429
     assert [request.finish() for request in waiting] == [200] * MAX_REQUESTS
     assert server.post({"texts": ["x"]}).status_code == 200
@@ -193,9 +196,9 @@ def test_an_address_that_is_taken_is_named(
 
 def test_sigterm_ends_the_server_when_the_requests_in_flight_are_answered(server: Server) -> None:
     waiting = [Unfinished(server.port) for _ in range(MAX_REQUESTS)]
-    wait_until(lambda: server.health()["in_flight"] == MAX_REQUESTS)
+    wait_a_minute(lambda: server.health()["in_flight"] == MAX_REQUESTS)
     server.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: server.health()["status"] == "closing")
+    wait_a_minute(lambda: server.health()["status"] == "closing")
     assert server.get_health().status_code == 503
     assert server.post({"texts": ["x"]}).status_code == 503
     assert [request.finish() for request in waiting] == [200] * MAX_REQUESTS
