@@ -64,7 +64,7 @@ def take_updates(rank: int, workers: int, config: RunConfig, store: str, found: 
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=workers)
     prepared = preparing.prepare(config)
     network = prepared.task.build_network(config.model, prepared.codec)
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.training.learning_rate.peak / 10, fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.training.learning_rate.peak, fused=True)
     gradient = Gradient(network)
     feed = Feed(prepared.train, config, rank=rank, workers=workers, device=torch.device("cpu"))
     rows: list[list[float]] = []
