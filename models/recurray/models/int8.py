@@ -31,33 +31,13 @@ class Int8Linear(nn.Module):
         self.weight_oi = nn.Buffer(rounded_oi)
         self.scales_o = nn.Buffer(scales_o1[:, 0])
         self.bias_o = nn.Buffer(torch.zeros(len(weight_oi)) if bias_o is None else bias_o.detach().float())
-        self._zeros_o = torch.zeros(len(weight_oi), dtype=torch.int32)
-        self._packed: Tensor | None = None
 
     def forward(self, values: Tensor) -> Tensor:
         """Any rows."""
         rows_ni, scales_n1 = _rounded(values.flatten(0, -2))
-        outputs_no = self._product(rows_ni).mul_(scales_n1).add_(self.bias_o)
+        sums_no = torch._int_mm(rows_ni, self.weight_oi.t())
+        outputs_no = (sums_no * self.scales_o).mul_(scales_n1).add_(self.bias_o)
         return outputs_no.view(*values.shape[:-1], -1)
-
-    def _product(self, rows_ni: Tensor) -> Tensor:
-        """(N, out) the product of integers, times the weights' scales: oneDNN's, on weights in the order it likes.
-
-        The plain product gives the same bits, and stands in for a single row, where oneDNN's takes 300 times as long.
-        """
-        if len(rows_ni) == 1:
-            return torch._int_mm(rows_ni, self.weight_oi.t()) * self.scales_o
-        if self._packed is None:
-            self._packed = torch.ops.onednn.qlinear_prepack(self.weight_oi, None)
-        product_no: Tensor = torch.ops.onednn.qlinear_pointwise(
-            rows_ni,
-            *(1.0, 0),  # the scale and the zero of all rows; each row has its own scale, which comes later
-            *(self._packed, self.scales_o, self._zeros_o),
-            None,
-            *(1.0, 0, torch.float32),  # the scale and the zero of the outputs, and their type
-            *("none", [], ""),
-        )
-        return product_no
 
 
 def _rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
