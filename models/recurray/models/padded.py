@@ -29,7 +29,7 @@ class Padded:
     @property
     def positions_bt(self) -> Tensor:
         """(B, T) int64: each position."""
-        return torch.arange(self.values.shape[1], device=self.lengths.device).expand(len(self.lengths), -1)
+        return torch.arange(self.values.shape[1], device=self.lengths.device).expand(self.lengths.shape[0], -1)
 
     @property
     def mirrored_bt(self) -> Tensor:
@@ -49,7 +49,9 @@ class Padded:
         """Each sequence reversed by its own length, padding left where it is; `values` is (B, T, D)."""
         batch, time = self.values.shape[:2]
         rows = (self.mirrored_bt + time * torch.arange(batch, device=self.lengths.device)[:, None]).flatten()
-        return self.with_values(_permute_rows(self.values.flatten(0, 1), rows).view_as(self.values))
+        flat_nd = self.values.flatten(0, 1)
+        flat_nd = _permute_rows(flat_nd, rows) if torch.is_grad_enabled() else flat_nd.index_select(0, rows)
+        return self.with_values(flat_nd.view_as(self.values))
 
     def mean(self) -> Tensor:
         """(B, D): the mean over each sequence's own positions, of `values` (B, T, D) with zeros at padding.

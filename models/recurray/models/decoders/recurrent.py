@@ -56,7 +56,7 @@ class RecurrentDecoder(Decoder):
         memory = self.attention.memorize(states)
         mean_bd = states.mean()
         layers = torch.tanh(self.bridge(mean_bd)).chunk(len(self.layers) * self._state_tensors, dim=-1)
-        fed = (mean_bd.new_zeros(len(mean_bd), self.context_dim),) * self._input_feeding
+        fed = (mean_bd.new_zeros(mean_bd.shape[0], self.context_dim),) * self._input_feeding
         return DecoderState((memory,), (*(layer.contiguous() for layer in layers), *self.attention.start(memory), *fed))
 
     def forward(self, embedded_bte: Tensor, start: DecoderState, key: DropoutKey | None) -> Decoded:
