@@ -20,6 +20,7 @@ COMMANDS = {
     "prepare": "train the tokenizer and write the data as training reads it",
     "train": "train a model from a recipe on Ray, or go on with a run",
     "verify": "run a recipe's first updates under many cuts and compare gradients and losses",
+    "export": "write a model as programs that run without recurray",
     "average": "average the weights of a run's checkpoints into a model",
     "translate": "translate a file by batch job, or stdin to stdout",
     "summarize": "summarize a file by batch job, or stdin to stdout",

@@ -16,6 +16,9 @@ from recurray.platform.data.tokenizer import Tokenizer
 from recurray.platform.network import build_seq2seq, check_model
 from recurray.platform.tasks.task import Codec, Sequences, Task
 
+LENGTH_MORE = 10
+"""Pieces that a target may have beyond its source's, times `max_length_factor`."""
+
 
 class TextCodec:
     """Texts as pieces of one joint vocabulary, each sequence ending in EOS."""
@@ -90,7 +93,7 @@ class TextTask(Task):
 
 def limits(pieces: Sequence[int], prefix: Sequence[int], search: SearchConfig) -> Source:
     """A source with the fewest and the most pieces, EOS among them, that its targets may have."""
-    most = int(len(pieces) * search.max_length_factor) + 10 + len(prefix)
+    most = int(len(pieces) * search.max_length_factor) + LENGTH_MORE + len(prefix)
     most = most if search.max_length is None else min(most, search.max_length)
     fewest = max(search.min_length, int(len(pieces) * search.min_length_factor))
     return Source(pieces, max_length=most, min_length=min(fewest, most), prefix=prefix)
