@@ -10,7 +10,7 @@ import pytest
 
 from recurray.jobs.translate import translate
 from recurray.platform.config.search import SearchConfig
-from recurray.platform.inference.records import CONTROL, EMPTY, INVALID, SPLIT
+from recurray.platform.inference.records import CONTROL, EMPTY, INVALID, NOTHING, SPLIT
 from recurray.platform.inference.translator import Translator
 
 DATA = Path(__file__).parents[1] / "data"
@@ -74,6 +74,15 @@ def test_what_cannot_be_translated_is_left_empty_and_nothing_else_is(job: Path) 
     output = (job / "output.txt").read_text().split("\n")[:-1]
     empty = {number for number, line in enumerate(output, 1) if not line}
     assert numbers[EMPTY] | numbers[INVALID] <= empty
+
+
+def test_texts_that_the_model_makes_nothing_of_are_counted(tiny_model: Path, ray_cluster: None, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("Good morning\n\nHello\n")
+    nothing = SearchConfig(beam_size=1, max_length=1)  # which is the end
+    report = translate(tiny_model, tmp_path / "in.txt", tmp_path / "out.txt", nothing, workers=1)
+    assert (tmp_path / "out.txt").read_text() == "\n\n\n"
+    assert report.notes[NOTHING] == {"count": 2, "first_records": {"in.txt": [1, 3]}}
+    assert report.notes[EMPTY] == {"count": 1, "first_records": {"in.txt": [2]}}
 
 
 def test_lines_keep_their_order(job: Path, tiny_model: Path) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from recurray.platform.config.search import SearchConfig
-from recurray.platform.inference.records import SPLIT, Notes, Source, on_one_line, readable, split_text
+from recurray.platform.inference.records import NOTHING, SPLIT, Notes, Source, on_one_line, readable, split_text
 from recurray.platform.inference.text_model import Result, TextModel
 
 
@@ -14,7 +14,9 @@ def predict_records(
     """The result of each record, in order, without a line break in it; what was done to which goes into `notes`."""
     parts, spans = _parts(model, sources, first_record, notes)
     results = model.predict(parts, search)
-    return [(on_one_line(" ".join(results[begin:end])),) for begin, end in spans]
+    texts = [on_one_line(" ".join(results[begin:end])) for begin, end in spans]
+    _note_nothing(texts, spans, first_record, notes)
+    return [(text,) for text in texts]
 
 
 def predict_details(
@@ -27,7 +29,9 @@ def predict_details(
     parts, spans = _parts(model, sources, first_record, notes)
     found = model.find(parts, search)
     records = [Result.joined(found[begin:end]) for begin, end in spans]
-    return [(on_one_line(best[0].text if best else ""), _json(best)) for best in records]
+    texts = [on_one_line(best[0].text if best else "") for best in records]
+    _note_nothing(texts, spans, first_record, notes)
+    return [(text, _json(best)) for text, best in zip(texts, records, strict=True)]
 
 
 def _parts(
@@ -46,6 +50,13 @@ def _parts(
             parts.extend(pieces)
         spans.append((begin, len(parts)))
     return parts, spans
+
+
+def _note_nothing(texts: Sequence[str], spans: Sequence[tuple[int, int]], first_record: int, notes: Notes) -> None:
+    """Notes the records that the model was given, and made nothing of."""
+    for record, (text, (begin, end)) in enumerate(zip(texts, spans, strict=True), first_record):
+        if begin < end and not text.strip():
+            notes.add(NOTHING, record)
 
 
 def _json(results: Sequence[Result]) -> str:

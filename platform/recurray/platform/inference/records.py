@@ -21,6 +21,7 @@ TAKEN = "with a field of the result's name already, left as it was"
 EMPTY = "empty or blank, left empty"
 CONTROL = "control characters or line separators, read as spaces"
 SPLIT = "too long, split at sentence ends and rejoined"
+NOTHING = "read, and the model's result is empty"
 
 FAILURES = (INVALID, BROKEN, NO_FIELD, NO_TEXT, COLUMNS, TAKEN)
 """Reasons of records that could not be read: these stop a job that runs with `--on-error stop`."""
