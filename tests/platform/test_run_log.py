@@ -6,7 +6,7 @@ import pytest
 from tests.wandb_file import logged_rows
 
 from recurray.platform.config.tree import RunConfig, WandbConfig
-from recurray.platform.tracking.run_log import RunLog, read_rows
+from recurray.platform.tracking.run_log import RunLog, finish_log, read_rows
 
 
 @pytest.fixture
@@ -54,6 +54,32 @@ def test_a_log_that_is_opened_again_after_a_kill_goes_on_without_gap_double_or_t
     assert [each["step"] for each in read_rows(tmp_path / "metrics.jsonl")] == [1, 2, 3]
     assert [each["step"] for each in logged_rows(tmp_path)] == [1, 2, 3]
     assert len((tmp_path / "samples.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_kill_between_the_last_row_and_the_end_of_its_wandb_file_is_made_good(
+    tmp_path: Path, config: RunConfig
+) -> None:
+    log = RunLog(tmp_path, config)
+    for step in (1, 2, 3):
+        log.log(row(step), [])
+    log.close()
+    (written,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    whole = written.read_bytes()
+    finish_log(tmp_path, config)
+    assert written.read_bytes() == whole  # which is left alone
+    written.write_bytes(b"")
+    (tmp_path / "wandb" / "finished").unlink()  # as long as a log is open, it is not there
+    finish_log(tmp_path, config)
+    assert [each["step"] for each in logged_rows(tmp_path)] == [1, 2, 3]
+
+
+def test_a_log_is_not_finished_while_it_is_open(tmp_path: Path, config: RunConfig) -> None:
+    finished = tmp_path / "wandb" / "finished"
+    for _ in range(2):
+        log = RunLog(tmp_path, config)
+        assert not finished.exists()
+        log.close()
+        assert finished.exists()
 
 
 def test_rows_are_json_that_any_reader_takes(tmp_path: Path, config: RunConfig) -> None:

@@ -47,6 +47,7 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
     run of this name was made from another configuration, and for whatever `prepare` raises.
     """
     from recurray.platform.tasks.registry import TASKS
+    from recurray.platform.tracking.run_log import finish_log
     from recurray.platform.training.checkpoint_store import CheckpointStore
 
     TASKS[config.task]().check(config.model)
@@ -56,6 +57,7 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
         _throw_away(folder, config, store)
     _claim(folder, config, store)
     if _last_step(folder) >= config.training.steps and (folder / "model").exists():
+        finish_log(folder, config)
         print(f"run {config.name} is trained; its model lies in {folder / 'model'} (--fresh starts over)")
         return 0
     prepared = prepare(config)

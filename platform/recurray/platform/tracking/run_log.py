@@ -17,7 +17,7 @@ from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.errors import UserError
 from recurray.platform.storage import patiently
-from recurray.platform.tracking.wandb_run import WandbRun
+from recurray.platform.tracking.wandb_run import FINISHED_FILE, WandbRun
 
 METRICS_FILE, SAMPLES_FILE, SKIPPED_FILE = "metrics.jsonl", "samples.jsonl", "skipped.jsonl"
 NOTICES_FILE = "notices.jsonl"
@@ -87,6 +87,12 @@ class RunLog:
         """Ends the W&B run."""
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def finish_log(folder: Path, config: RunConfig) -> None:
+    """Gives the W&B run of a run that is trained whatever a kill at the end kept from it."""
+    if not (folder / FINISHED_FILE).exists() and (wandb_run := _open_wandb(folder, config)) is not None:
+        wandb_run.finish()
 
 
 def check_trained(folder: Path) -> RunConfig:

@@ -12,6 +12,9 @@ from recurray.platform.config.tree import RunConfig, WandbConfig
 from recurray.platform.errors import UserError
 from recurray.platform.evaluation.scores import score_rows
 
+FINISHED_FILE = "wandb/finished"
+"""In a run's folder, once W&B has all that was logged: a kill before may have torn its file."""
+
 
 class WandbRun:
     """Logs rows by step; rows that the run has already are passed over.
@@ -23,6 +26,8 @@ class WandbRun:
     def __init__(self, folder: Path, config: RunConfig) -> None:
         mode = wandb_mode(config.wandb)
         run_id = _run_id(folder)
+        self._finished = folder / FINISHED_FILE
+        self._finished.unlink(missing_ok=True)
         if mode == "offline":
             for before in (folder / "wandb").glob(f"offline-run-*-{run_id}"):
                 shutil.rmtree(before)
@@ -67,6 +72,7 @@ class WandbRun:
         """
         self._run.finish()
         wandb.teardown()
+        self._finished.touch()
 
 
 def wandb_mode(config: WandbConfig) -> Literal["online", "offline", "disabled"]:
