@@ -37,6 +37,12 @@ MODEL, TEST = Path("runs/demo/model"), Path("data/homeassistant-en-de/test.en")
 BEAM = 5
 SIZES = (16, 32, 64, 128)
 SCRIPTS = Path(__file__).parent / "search_peers"
+FREED_MEMORY_KEPT = {
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_TOP_PAD_": str(2**26),
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+}
+"""For every system alike, by the environment, what recurray's jobs ask for by `keep_freed_memory`."""
 SYSTEMS = {
     "recurray": ("recurray", []),
     "recurray, weights of 8 bits": ("recurray", ["int8"]),
@@ -102,7 +108,11 @@ def begin(peers: Path, job: Path, threads: int) -> list[System]:
         with (job.parent / f"{script}.log").open("w") as log:
             process = subprocess.Popen(
                 [python, SCRIPTS / f"with_{script}.py", job, *arguments],
-                env={**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
+                env={
+                    **os.environ,
+                    **FREED_MEMORY_KEPT,
+                    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)),
+                },
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -27,9 +27,9 @@ from recurray.models import DropoutKey
 from recurray.platform.config.loading import load_config
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data import preparing
+from recurray.platform.freed_memory import keep_freed_memory
 from recurray.platform.training.feed import Feed
 from recurray.platform.training.gradient import Gradient
-from recurray.platform.training.memory import keep_freed_memory
 
 WARM_UP, UPDATES = 8, 40
 

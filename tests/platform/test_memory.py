@@ -5,7 +5,7 @@ import sys
 
 _PAGES_TAKEN_ANEW = """
 import resource, torch
-from recurray.platform.training.memory import keep_freed_memory
+from recurray.platform.freed_memory import keep_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -141,9 +141,11 @@ def _search(kind: "type[TextModel]", arguments: argparse.Namespace) -> "SearchCo
 
 
 def _filter(kind: "type[TextModel]", arguments: argparse.Namespace, search: "SearchConfig") -> int:
+    from recurray.platform.freed_memory import keep_freed_memory
     from recurray.platform.inference.predicting import predict_records
     from recurray.platform.inference.records import Notes, Tally
 
+    keep_freed_memory()
     model = kind.from_pretrained(arguments.model, int8=arguments.int8)
     tally, record = Tally(), 1
     while lines := list(islice(sys.stdin.buffer, 1 if arguments.interactive else _FILTER_LINES)):

@@ -20,6 +20,7 @@ from ray.data import DataContext
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.data.hashing import digest
 from recurray.platform.errors import UserError
+from recurray.platform.freed_memory import keep_freed_memory
 from recurray.platform.inference.files import FilePair, pair_files, stored
 from recurray.platform.inference.formats.format import DAMAGES, Columns, Found
 from recurray.platform.inference.parts import Part, PartCounts, PartKey, Parts
@@ -132,6 +133,7 @@ class _Runner:
         self, kind: type[TextModel], model: str, search: SearchConfig, threads: int, int8: bool, details: bool
     ) -> None:
         torch.set_num_threads(threads)
+        keep_freed_memory()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = kind.from_pretrained(model, device, int8=int8 and device == "cpu")
         self._search, self._details = search, details

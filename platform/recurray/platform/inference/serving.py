@@ -15,6 +15,7 @@ import torch
 from ray import serve
 
 from recurray.platform.errors import UserError
+from recurray.platform.freed_memory import keep_freed_memory
 from recurray.platform.inference.door import Door, Terms
 from recurray.platform.inference.predicting import predict_records
 from recurray.platform.inference.records import Notes
@@ -90,6 +91,7 @@ class Replica:
 
     def __init__(self, kind: type[TextModel], model: str, threads: int) -> None:
         torch.set_num_threads(threads)
+        keep_freed_memory()
         self._model = kind.from_pretrained(model, "cuda" if torch.cuda.is_available() else "cpu")
 
     async def predict(self, texts: list[str]) -> list[str]:

@@ -14,8 +14,8 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from recurray.platform.config.tree import RunConfig
 from recurray.platform.data.preparing import Prepared
 from recurray.platform.errors import UserError
+from recurray.platform.freed_memory import keep_freed_memory
 from recurray.platform.tasks.registry import TASKS
-from recurray.platform.training.memory import keep_freed_memory
 
 RESIZE_SECONDS = 10.0
 """Seconds from one look for more or fewer workers to the next, where their number may change."""
