@@ -92,7 +92,7 @@ def largest_difference(network: Seq2Seq, folder: Path) -> float:
         with torch.inference_mode():
             both = zip(_model_steps(network, src, pieces_tn), _program_steps(start, step, src, pieces_tn), strict=True)
             found += [(ours_nv - theirs_nv).abs().max() for ours_nv, theirs_nv in both]
-    return float(torch.stack(found).max())
+    return float(torch.stack(found).nan_to_num(nan=torch.inf).max())
 
 
 def _model_steps(network: Seq2Seq, src: Padded, pieces_tn: Tensor) -> Iterator[Tensor]:
