@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,10 +33,9 @@ class Tokenizer:
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> "Tokenizer":
         """Chooses the pieces, the same for the same texts; UserError where these cannot fill the vocabulary."""
         model = io.BytesIO()
-        sentencepiece.set_random_generator_seed(1)
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=(line for text in texts for line in _LINE.findall(_one_line(text))),
+                sentence_iterator=iter(_sampled(line for text in texts for line in _LINE.findall(_one_line(text)))),
                 model_writer=model,
                 vocab_size=config.vocab_size,
                 model_type=config.kind,
@@ -45,8 +45,6 @@ class Tokenizer:
                 unk_id=UNK,
                 bos_id=BOS,
                 eos_id=EOS,
-                input_sentence_size=SAMPLE_LINES,
-                shuffle_input_sentence=True,
                 num_threads=os.cpu_count() or 1,
                 minloglevel=2,
             )
@@ -104,6 +102,21 @@ class Tokenizer:
     def decode(self, pieces: Sequence[Sequence[int]]) -> list[str]:
         """The text of each list of piece numbers, on one line whatever pieces were found."""
         return [" ".join(str(text).split()) for text in self._processor.decode([list(ids) for ids in pieces])]
+
+
+def _sampled(lines: Iterable[str]) -> list[str]:
+    """At most SAMPLE_LINES of them, the same of the same (Vitter 1985, algorithm R).
+
+    SentencePiece's own draw is another each time, whatever seed it is given from Python.
+    """
+    draw = random.Random(1)
+    kept: list[str] = []
+    for count, line in enumerate(lines):
+        if count < SAMPLE_LINES:
+            kept.append(line)
+        elif (place := draw.randrange(count + 1)) < SAMPLE_LINES:
+            kept[place] = line
+    return kept
 
 
 def _one_line(text: str) -> str:
