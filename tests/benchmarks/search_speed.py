@@ -31,17 +31,14 @@ import torch
 from recurray.models import BOS, EOS, PAD, UNK
 from recurray.platform import Translator
 from recurray.platform.data.tokenizer import Tokenizer
+from recurray.platform.freed_memory import KEPT_BYTES
 from recurray.platform.inference.records import read_lines
 
 MODEL, TEST = Path("runs/demo/model"), Path("data/homeassistant-en-de/test.en")
 BEAM = 5
 SIZES = (16, 32, 64, 128)
 SCRIPTS = Path(__file__).parent / "search_peers"
-FREED_MEMORY_KEPT = {
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(2**26),
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-}
+FREED_MEMORY_KEPT = {f"MALLOC_{name}_": str(size) for name, size in KEPT_BYTES.items()}
 """For every system alike, by the environment, what recurray's jobs ask for by `keep_freed_memory`."""
 SYSTEMS = {
     "recurray": ("recurray", []),

@@ -2,8 +2,11 @@
 
 import ctypes
 
-_KEPT_BYTES = {-1: 2**30, -2: 2**26, -3: 2**30}
-"""By `mallopt`'s parameters, as glibc's malloc.h has them: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD."""
+KEPT_BYTES = {"TRIM_THRESHOLD": 2**30, "TOP_PAD": 2**26, "MMAP_THRESHOLD": 2**30}
+"""By the names of glibc's parameters, which are `M_NAME` of `mallopt` and `MALLOC_NAME_` in the environment."""
+
+_PARAMETERS = {"TRIM_THRESHOLD": -1, "TOP_PAD": -2, "MMAP_THRESHOLD": -3}
+"""As its malloc.h numbers them."""
 
 
 def keep_freed_memory() -> None:
@@ -14,5 +17,5 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        for parameter, size in _KEPT_BYTES.items():
-            mallopt(parameter, size)
+        for name, size in KEPT_BYTES.items():
+            mallopt(_PARAMETERS[name], size)
