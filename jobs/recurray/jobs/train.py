@@ -47,7 +47,6 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
     run of this name was made from another configuration, and for whatever `prepare` raises.
     """
     from recurray.platform.tasks.registry import TASKS
-    from recurray.platform.tracking.run_log import finish_log
     from recurray.platform.training.checkpoint_store import CheckpointStore
 
     TASKS[config.task]().check(config.model)
@@ -57,6 +56,8 @@ def train(config: "RunConfig", *, fresh: bool = False) -> int:
         _throw_away(folder, config, store)
     _claim(folder, config, store)
     if _last_step(folder) >= config.training.steps and (folder / "model").exists():
+        from recurray.platform.tracking.run_log import finish_log
+
         finish_log(folder, config)
         print(f"run {config.name} is trained; its model lies in {folder / 'model'} (--fresh starts over)")
         return 0

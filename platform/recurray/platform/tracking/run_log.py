@@ -91,8 +91,8 @@ class RunLog:
 
 def finish_log(folder: Path, config: RunConfig) -> None:
     """Gives the W&B run of a run that is trained whatever a kill at the end kept from it."""
-    if not (folder / FINISHED_FILE).exists() and (wandb_run := _open_wandb(folder, config)) is not None:
-        wandb_run.finish()
+    if not (folder / FINISHED_FILE).exists():
+        _bring_wandb_up(folder, config)
 
 
 def check_trained(folder: Path) -> RunConfig:
@@ -116,6 +116,11 @@ def log_scores(folder: Path, scores: dict[str, Any]) -> None:
     path = folder / SCORES_FILE
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    _bring_wandb_up(folder, config)
+
+
+def _bring_wandb_up(folder: Path, config: RunConfig) -> None:
+    """Gives the W&B run of a finished run all that the folder's files hold."""
     if (wandb_run := _open_wandb(folder, config)) is not None:
         wandb_run.finish()
 
