@@ -8,14 +8,12 @@ demo is trained, and its gradient is added up by two processes.
 """
 
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -25,6 +23,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from tests.benchmarks.processor_time import processor_seconds
 
 from recurray.jobs.prepare import prepare
 from recurray.jobs.recipes import find_recipe
@@ -46,7 +45,6 @@ DEALT = 20
 TRAINED = 150
 REDUCED = 30
 NAME = "benchmark-scale"
-PROCESSES = {"RayTrainWorker": "workers", "TrainController": "controller", "RunLog": "log", "gcs_server": "gcs"}
 
 Row = tuple[str, str]
 
@@ -207,30 +205,6 @@ def logged(folder: Path) -> list[dict[str, float]]:
     path = folder / "metrics.jsonl"
     written = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in written if line.endswith("\n")]
-
-
-def processor_seconds(root: int) -> Counter[str]:
-    """Of a process and all that came of it, by what they are."""
-    found: Counter[str] = Counter()
-    ticks = os.sysconf("SC_CLK_TCK")
-    children: dict[int, list[int]] = {}
-    used: dict[int, tuple[str, float]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            command = (folder / "cmdline").read_text().replace("\0", " ")
-        except OSError:  # it has ended
-            continue
-        kind = next((kind for word, kind in PROCESSES.items() if word in command), "Ray's other processes")
-        used[int(folder.name)] = kind, (int(fields[11]) + int(fields[12])) / ticks
-        children.setdefault(int(fields[1]), []).append(int(folder.name))
-    waiting = [root]
-    while waiting:
-        process = waiting.pop()
-        waiting += children.get(process, [])
-        kind, seconds = used.get(process, ("", 0.0))
-        found["the command" if process == root else kind] += seconds
-    return found
 
 
 def bytes_sent() -> int:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from multiprocessing.sharedctypes import Synchronized
@@ -27,7 +28,8 @@ from typing import TypeVar
 
 import torch
 from tests.benchmarks.plain_loop import plain_updates
-from tests.faults.kills import descendants, kill_tree, of_process, rows, training_workers, wait_until
+from tests.benchmarks.processor_time import processor_seconds
+from tests.faults.kills import descendants, kill_tree, rows, wait_until
 
 from recurray.jobs.recipes import find_recipe
 from recurray.platform.config.loading import load_config
@@ -113,12 +115,9 @@ class Platform(System):
             raise RuntimeError(f"the training ended with status {self._process.returncode}")
         return sum(row["tokens"] for row in rows(self.folder))
 
-    def cpu_seconds(self) -> tuple[float, float]:
-        """What the workers have used so far, and what all other processes have: the command's, Ray's and W&B's."""
-        workers = {*training_workers(self._process.pid)}
-        used = {pid: cpu_seconds_of(pid) for pid in self.pids()}
-        of_workers = sum(seconds for pid, seconds in used.items() if pid in workers)
-        return of_workers, sum(used.values()) - of_workers
+    def processor_seconds(self) -> Counter[str]:
+        """What its processes have used so far, by what they are."""
+        return processor_seconds(self._process.pid)
 
     def data_wait(self) -> float:
         """The mean share of waiting for data."""
@@ -158,12 +157,6 @@ def turn(system: System, seconds: float) -> float:
     return (system.tokens() - before) / ran
 
 
-def cpu_seconds_of(pid: int) -> float:
-    """What a process has used so far, in itself and for itself in the kernel."""
-    fields = of_process(pid, "stat").rpartition(b")")[2].split()
-    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-
-
 def main(rounds: int, seconds: float) -> None:
     """Prints the speeds of every round, and the ratios of all rounds together."""
     config = load_config(find_recipe("demo"), ["name=benchmark-training-speed"])
@@ -177,14 +170,14 @@ def main(rounds: int, seconds: float) -> None:
         }
         systems["two workers"] = two_workers = start(lambda: Platform(config, 2), config, stack)
         speeds: dict[str, list[float]] = {name: [] for name in systems}
-        before = two_workers.cpu_seconds()
+        before = two_workers.processor_seconds()
         for number in range(1, rounds + 1):
             for name, system in systems.items():
                 speeds[name].append(turn(system, seconds))
             found = "  ".join(f"{name} {values[-1]:,.0f}" for name, values in speeds.items())
             print(f"round {number}: tokens/s  {found}", flush=True)
         wait = two_workers.data_wait()
-        busy = [(now - then) / (rounds * seconds) for now, then in zip(two_workers.cpu_seconds(), before, strict=True)]
+        used = two_workers.processor_seconds() - before
     mean = {name: statistics.mean(values) for name, values in speeds.items()}
     print("all rounds: tokens/s  " + "  ".join(f"{name} {speed:,.0f}" for name, speed in mean.items()))
     plain, plain_two, shares, one, two = mean.values()
@@ -193,7 +186,10 @@ def main(rounds: int, seconds: float) -> None:
     print(f"{two / one:.3f}  two workers to one (aim: at least 1.8)")
     print(f"{shares / plain:.3f}  what the machine allows of that: loops with two workers' shares, to one with all")
     print(f"{two / shares:.3f}  two workers to such loops")
-    print(f"{busy[0]:.3f}  cores that two workers use; Ray's and W&B's processes beside them {busy[1]:.3f}")
+    cores = used["workers"] / (rounds * seconds)
+    print(
+        f"{cores:.3f}  cores that two workers use; all other processes {used.total() / (rounds * seconds) - cores:.3f}"
+    )
     print(f"{wait:.3f}  share of waiting for data (aim: at most 0.02)")
 
 
