@@ -101,7 +101,8 @@ class Tokenizer:
 
     def decode(self, pieces: Sequence[Sequence[int]]) -> list[str]:
         """The text of each list of piece numbers, on one line whatever pieces were found."""
-        return [" ".join(str(text).split()) for text in self._processor.decode([list(ids) for ids in pieces])]
+        texts = self._processor.decode([list(ids) for ids in pieces], num_threads=1)  # its threads begin anew each time
+        return [" ".join(str(text).split()) for text in texts]
 
 
 def _sampled(lines: Iterable[str]) -> list[str]:
