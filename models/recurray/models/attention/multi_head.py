@@ -1,5 +1,6 @@
 """Multi-head attention."""
 
+import torch
 from torch import Tensor, nn
 
 from recurray.models.attention.attention import Attended, Attention, Memory, attention_weights
@@ -28,13 +29,20 @@ class MultiHeadAttention(Attention):
         return Memory(states.with_values(self.key(states.values)), self.value(states.values))
 
     def attend(self, queries_btd: Tensor, memory: Memory, falloff_bts: Tensor | None = None) -> Attended:
-        """Contexts of the heads side by side."""
-        query_bhtd = split_heads(self.query(queries_btd), self.heads)
-        key_bhsd = split_heads(memory.keys.values, self.heads)
-        value_bhsd = split_heads(memory.values_bsd, self.heads)
-        scores_bhts = query_bhtd @ key_bhsd.transpose(2, 3) * query_bhtd.shape[-1] ** -0.5
+        """Contexts of the heads side by side.
+
+        Each head's product reads the memory where it lies; one for all heads would copy it at every step of a search.
+        """
+        queries, keys, values = (
+            part.chunk(self.heads, dim=2) for part in (self.query(queries_btd), memory.keys.values, memory.values_bsd)
+        )
+        scores = [query_btd @ key_bsd.transpose(1, 2) for query_btd, key_bsd in zip(queries, keys, strict=True)]
+        scores_bhts = torch.stack(scores, dim=1) * queries[0].shape[2] ** -0.5
         weights_bhts = attention_weights(scores_bhts, memory, falloff_bts)
-        return Attended(join_heads(weights_bhts @ value_bhsd), weights_bhts)
+        contexts = [
+            weights_bts @ value_bsd for weights_bts, value_bsd in zip(weights_bhts.unbind(1), values, strict=True)
+        ]
+        return Attended(torch.cat(contexts, dim=2), weights_bhts)
 
 
 def check_heads(dim: int, heads: int, *, rotary: bool = False) -> None:
