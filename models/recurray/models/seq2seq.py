@@ -50,9 +50,10 @@ class SearchState:
         assert self.attended is not None, "nothing is attended to before the first step"
         return self.attended.weights_bts
 
-    def select(self, sources: Tensor, hypotheses: Tensor) -> "SearchState":
-        """The sources `sources` (B',) and the hypotheses `hypotheses` (B' × K'), for the step that comes."""
-        return SearchState(self.src.select(sources), self.decoder.select(sources, hypotheses))
+    def select(self, sources: Tensor | None, hypotheses: Tensor) -> "SearchState":
+        """The sources `sources` (B',), or all as they are, and `hypotheses` (B' × K'), for the step that comes."""
+        src = self.src if sources is None else self.src.select(sources)
+        return SearchState(src, self.decoder.select(sources, hypotheses))
 
 
 class Seq2Seq(nn.Module):

@@ -20,9 +20,9 @@ class DecoderState:
     rows: tuple[Tensor, ...]
     """(B × K, …) each, the hypotheses of a source beside each other."""
 
-    def select(self, sources: Tensor, hypotheses: Tensor) -> "DecoderState":
-        """The sources `sources` (B',) and the hypotheses `hypotheses` (B' × K')."""
-        memories = tuple(memory.select(sources) for memory in self.memories)
+    def select(self, sources: Tensor | None, hypotheses: Tensor) -> "DecoderState":
+        """The sources `sources` (B',), or all as they are, and the hypotheses `hypotheses` (B' × K')."""
+        memories = self.memories if sources is None else tuple(memory.select(sources) for memory in self.memories)
         return DecoderState(memories, tuple(row.index_select(0, hypotheses) for row in self.rows))
 
 

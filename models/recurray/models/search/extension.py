@@ -1,5 +1,8 @@
 """One more piece for every hypothesis: the best of all extensions of a source, or one drawn for each."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
 import torch
 from torch import Tensor
 
@@ -36,18 +39,45 @@ def _keep_best(beams: Beams, log_probs_bkv: Tensor, places_bk: Tensor, options: 
     # Of 2K candidates at most K end here, so that K live ones are left.
     scores_bc, parents_bc, pieces_bc = best_extensions(beams.scores_bk, log_probs_bkv, 2 * size)
     log_probs_bc = log_probs_bkv.flatten(1).gather(1, parents_bc * log_probs_bkv.shape[2] + pieces_bc)
-    extended = beams.live.take(parents_bc)
-    extended.write(beams.lengths_b, pieces_bc, log_probs_bc, places_bk.gather(1, parents_bc))
+    candidates = _Candidates(scores_bc, parents_bc, pieces_bc, log_probs_bc, places_bk.gather(1, parents_bc))
     ends_bc = pieces_bc == EOS
     finished_bk = ends_bc[:, :size] & (scores_bc[:, :size] > NEVER)
     if finished_bk.any():
-        covered_bks = take_hypotheses(beams.covered_bks, parents_bc[:, :size])
-        _keep_finished(beams, extended, scores_bc[:, :size], finished_bk, covered_bks, options)
+        _keep_finished(beams, candidates.first(size), finished_bk, options)
     beams.scores_bk, live_bk = scores_bc.masked_fill(ends_bc, NEVER).topk(size, dim=1)
-    beams.live = extended.take(live_bk)
-    parents_bk = parents_bc.gather(1, live_bk)
-    beams.covered_bks = take_hypotheses(beams.covered_bks, parents_bk)
-    return parents_bk
+    live = candidates.take(live_bk)
+    beams.live, beams.covered_bks = live.histories(beams), take_hypotheses(beams.covered_bks, live.parents_bc)
+    return live.parents_bc
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """C extensions of each source's hypotheses by a piece, each (B, C)."""
+
+    scores_bc: Tensor
+    parents_bc: Tensor
+    pieces_bc: Tensor
+    log_probs_bc: Tensor
+    """Of the piece."""
+    places_bc: Tensor
+    """What the piece attends to most."""
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "_Candidates":
+        return _Candidates(*(change(getattr(self, field.name)) for field in fields(self)))
+
+    def first(self, count: int) -> "_Candidates":
+        """The first of each source."""
+        return self._each(lambda part_bc: part_bc[:, :count])
+
+    def take(self, chosen_bk: Tensor) -> "_Candidates":
+        """These of each source."""
+        return self._each(lambda part_bc: part_bc.gather(1, chosen_bk))
+
+    def histories(self, beams: Beams) -> History:
+        """Of each candidate, its piece among them."""
+        history = beams.live.take(self.parents_bc)
+        history.write(beams.lengths_b, self.pieces_bc, self.log_probs_bc, self.places_bc)
+        return history
 
 
 def best_extensions(scores_bk: Tensor, log_probs_bkv: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,15 +152,13 @@ def _gumbel(beams: Beams, shape: torch.Size, seed: int) -> Tensor:
     return -(-uniform_bkv.log()).log()
 
 
-def _keep_finished(
-    beams: Beams, extended: History, scores_bk: Tensor, finished_bk: Tensor, covered_bks: Tensor, options: SearchOptions
-) -> None:
+def _keep_finished(beams: Beams, first: _Candidates, finished_bk: Tensor, options: SearchOptions) -> None:
     """Puts the finished ones of the first K candidates among the best K finished so far."""
-    size = scores_bk.shape[1]
-    final_bk = final_scores(beams, scores_bk, covered_bks, options).masked_fill(~finished_bk, NEVER)
-    candidates = History.join((beams.done, extended.each(lambda part: part[:, :size])), 1)
-    beams.done_scores_bk, kept_bk = torch.cat((beams.done_scores_bk, final_bk), dim=1).topk(size, dim=1)
-    beams.done = candidates.take(kept_bk)
+    covered_bks = take_hypotheses(beams.covered_bks, first.parents_bc)
+    final_bk = final_scores(beams, first.scores_bc, covered_bks, options).masked_fill(~finished_bk, NEVER)
+    both = History.join((beams.done, first.histories(beams)), 1)
+    beams.done_scores_bk, kept_bk = torch.cat((beams.done_scores_bk, final_bk), dim=1).topk(options.beam_size, dim=1)
+    beams.done = both.take(kept_bk)
 
 
 def final_scores(beams: Beams, scores_bk: Tensor, covered_bks: Tensor, options: SearchOptions) -> Tensor:

@@ -90,7 +90,7 @@ def _begin(
     )
     start = model.start(src)
     rows = torch.arange(len(own), device=device)
-    state = start.select(rows, rows.repeat_interleave(options.hypotheses))
+    state = start.select(None, rows.repeat_interleave(options.hypotheses))
     return _Searched(Beams.begin(numbers, own, options, start.decoder.memories[0].keys.lengths), state)
 
 
@@ -104,10 +104,10 @@ def _advance(
     sees = options.alignments or options.coverage_penalty > 0
     parents_bk = extend(beams, log_probs_bkv, state.weights_bks if sees else None, options)
     done_b = are_done(beams, options)
+    hypotheses_bk = parents_bk + parents_bk.shape[1] * torch.arange(len(parents_bk), device=done_b.device)[:, None]
+    if not done_b.any():  # as at most steps
+        return _Searched(beams, state.select(None, hypotheses_bk.flatten()))
     for row, number in zip(done_b.nonzero()[:, 0].tolist(), beams.numbers_b[done_b].tolist(), strict=True):
         found[number] = beams.best(row, options.n_best, options.alignments)
     rows = (~done_b).nonzero()[:, 0]
-    if not len(rows):
-        return None
-    hypotheses_bk = parents_bk + parents_bk.shape[1] * torch.arange(len(parents_bk), device=rows.device)[:, None]
-    return _Searched(beams.select(rows), state.select(rows, hypotheses_bk[rows].flatten()))
+    return _Searched(beams.select(rows), state.select(rows, hypotheses_bk[rows].flatten())) if len(rows) else None
