@@ -1,16 +1,12 @@
 """8-bit weights: what rounding costs, and that a row's numbers do not hang on the rows beside it."""
 
-import copy
 import timeit
 
 import pytest
 import torch
-from tests.models.samples import best_targets, build_seq2seq, random_lines
 from torch import nn
 
-from recurray.models.cells.gru import GRU
-from recurray.models.cells.lstm import LSTM
-from recurray.models.int8 import LEVELS, Int8GRU, Int8Linear, Int8LSTM, quantize
+from recurray.models.products.int8 import LEVELS, Int8Linear
 
 
 def random(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -60,30 +56,3 @@ def test_no_number_of_rows_is_many_times_as_dear_as_in_float(rows: int) -> None:
         return min(timeit.repeat(lambda: run(values), number=1, repeat=5))
 
     assert seconds(layer) < 20 * seconds(linear)  # it was 800 times, on a processor without matrix units for integers
-
-
-@pytest.mark.parametrize(("kind", "int8"), [(LSTM, Int8LSTM), (GRU, Int8GRU)])
-@torch.inference_mode()
-def test_a_step_of_a_cell_computes_its_equations(kind: type[LSTM | GRU], int8: type[Int8LSTM | Int8GRU]) -> None:
-    cell = kind(48, 64)
-    for parameter in cell.parameters():
-        nn.init.uniform_(parameter, -0.2, 0.2)
-    state = tuple(random(9, 64, seed=seed).tanh() for seed in range(cell.state_tensors))
-    values = random(9, 48, seed=5)
-    for found, exact in zip(int8(cell).step(values, state), cell.step(values, state), strict=True):
-        assert (found - exact).abs().max() < 0.02
-        assert not torch.equal(found, exact)
-
-
-@pytest.mark.parametrize("family", ["lstm", "gru", "transformer", "input_feeding"])
-def test_a_model_in_8_bits_finds_targets_as_likely_as_before(family: str) -> None:
-    model = build_seq2seq(family, vocab=200).float().requires_grad_(False)
-    src = random_lines([5, 9, 3, 7], 200, seed=3)
-    narrow = copy.deepcopy(model)
-    quantize(narrow)
-    assert any(isinstance(module, Int8Linear) for module in narrow.modules())
-    limits = torch.tensor([8, 12, 6, 9])
-    for found, exact in zip(
-        best_targets(narrow, src, max_lengths=limits), best_targets(model, src, max_lengths=limits), strict=True
-    ):
-        assert found.score == pytest.approx(exact.score, abs=0.1)

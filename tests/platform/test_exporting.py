@@ -11,7 +11,8 @@ from tests.promises.test_padding_in_the_whole_family import build
 
 from recurray.jobs.cli import main
 from recurray.models import Seq2Seq
-from recurray.models.int8 import quantize
+from recurray.models.products.int8 import Int8Linear
+from recurray.models.products.replacing import replace_products
 from recurray.models.programs import obstacle
 from recurray.platform.errors import UserError
 from recurray.platform.exporting import export, largest_difference, write_programs
@@ -43,7 +44,7 @@ def test_programs_give_the_models_log_probabilities_for_other_sizes_than_were_tr
 def test_programs_in_8_bits_give_what_search_in_8_bits_gives(tmp_path: Path) -> None:
     network = build("lstm", "multi_head", "lstm", None).eval()
     write_programs(network, tmp_path)
-    quantize(network)
+    replace_products(network, Int8Linear)
     assert largest_difference(network, tmp_path) > 1e-4
     write_programs(network, tmp_path)
     assert largest_difference(network, tmp_path) < 1e-5

@@ -15,8 +15,8 @@ class VocabularyOutput(nn.Module):
         super().__init__()
         self.weight = weight_vd
         self.bias = nn.Parameter(torch.zeros(len(weight_vd)))
-        self.int8: nn.Module | None = None
-        """The same in 8 bits, which search scores with if it is there."""
+        self.product: nn.Module | None = None
+        """What search makes W r + b with, if it is another product."""
 
     def losses(self, decoded: Decoded, embedded_bte: Tensor, src: Padded, tgt: Padded, smoothing: float) -> LossSums:
         """Sums over the targets' own pieces; `embedded_bte` are the decoder's inputs."""
@@ -25,8 +25,11 @@ class VocabularyOutput(nn.Module):
 
     def log_probs(self, decoded: Decoded, embedded_bke: Tensor, src: Padded) -> Tensor:
         """(B, K, V) log-probabilities of the piece that follows, in single precision or better."""
-        readouts_bke = decoded.readouts_bte
-        scores_bkv = (
-            nn.functional.linear(readouts_bke, self.weight, self.bias) if self.int8 is None else self.int8(readouts_bke)
-        )
+        scores_bkv = self._scores(decoded.readouts_bte)
         return scores_bkv.to(torch.promote_types(scores_bkv.dtype, torch.float32)).log_softmax(dim=-1)
+
+    def _scores(self, readouts: Tensor) -> Tensor:
+        if self.product is None:
+            return nn.functional.linear(readouts, self.weight, self.bias)
+        scores: Tensor = self.product(readouts)
+        return scores

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from recurray.models import BOS, EOS, PAD, UNK, Padded, Seq2Seq
-from recurray.models.int8 import quantize
+from recurray.models.products.int8 import Int8Linear
+from recurray.models.products.replacing import replace_products
 from recurray.models.programs import StartProgram, StepProgram, obstacle, tensors_that_stay
 from recurray.platform import exported_model
 from recurray.platform.data.tokenizer import TOKENIZER_FILE
@@ -61,7 +62,7 @@ def export(place: str | Path, output: Path, *, int8: bool) -> Exported:
     if reason := obstacle(network):
         raise UserError(f"{place} cannot be exported: {reason}.")
     if int8:
-        quantize(network)
+        replace_products(network, Int8Linear)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place_aside:
         aside = Path(place_aside, "exported")

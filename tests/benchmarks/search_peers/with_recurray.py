@@ -7,7 +7,6 @@ import torch
 from protocol import Batch, Job, Search, serve
 
 from recurray.models import EOS, Seq2Seq
-from recurray.models.int8 import quantize
 from recurray.platform import Translator
 from recurray.platform.saved_model import load
 
@@ -19,9 +18,7 @@ def start(job: Job) -> tuple[Search, int]:
     assert isinstance(network, Seq2Seq)
     network.output.bias.data[EOS] = -1e4
     parameters = sum(weight.numel() for weight in network.parameters())
-    if "int8" in sys.argv:
-        quantize(network)
-    translator = Translator(saved, torch.device("cpu"))
+    translator = Translator(saved, torch.device("cpu"), int8="int8" in sys.argv)
     own = translator.search.model_copy(update={"beam_size": job.beam})
 
     def search(batches: list[Batch]) -> int:

@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Self
 import torch
 
 from recurray.models import Hypothesis, Room, Seq2Seq
-from recurray.models.int8 import quantize
+from recurray.models.products.int8 import Int8Linear
+from recurray.models.products.packed import PackedLinear, has_kernels
+from recurray.models.products.replacing import replace_products
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.errors import UserError
 from recurray.platform.saved_model import SavedConfig, SavedModel, load
@@ -68,11 +70,14 @@ class TextModel:
     splits_long: ClassVar[bool]
     """Whether a text longer than those trained on is better taken in parts."""
 
-    def __init__(self, model: SavedModel, device: torch.device) -> None:
+    def __init__(self, model: SavedModel, device: torch.device, *, int8: bool = False) -> None:
         self.check(model.config)
         assert isinstance(model.task, TextTask)
+        assert isinstance(model.network, Seq2Seq)
         self._task = model.task
         self._network = model.network.to(device)
+        if device.type == "cpu" and (int8 or has_kernels()):
+            replace_products(self._network, Int8Linear if int8 else PackedLinear)
         self._codec = model.codec
         self._tokenizer = tokenizer_of(model.codec)
         self._device = device
@@ -86,11 +91,7 @@ class TextModel:
 
         Raises UserError where it is none, damaged, or of another task.
         """
-        model = load(place)
-        if int8:
-            assert isinstance(model.network, Seq2Seq)
-            quantize(model.network)
-        return cls(model, torch.device(device))
+        return cls(load(place), torch.device(device), int8=int8)
 
     @classmethod
     def check(cls, config: SavedConfig) -> None:
