@@ -86,14 +86,40 @@ def allowed(prefix: tuple[int, ...], vocab: int, source: Source, options: Search
     if len(prefix) < min(len(source.prefix), source.max_length - 1):
         return [source.prefix[len(prefix)]]
     length = len(prefix) + 1
+    missing = missing_from(prefix, source)
     if length == source.max_length:
-        return [EOS]
+        return [] if missing else [EOS]
     pieces = [piece for piece in range(EOS + 1, vocab) if piece not in options.forbidden]
     if size := options.no_repeat_ngram:
         before = {prefix[begin : begin + size] for begin in range(len(prefix) - size + 1)}
         ending = prefix[len(prefix) - size + 1 :]
         pieces = [piece for piece in pieces if len(prefix) < size or (*ending, piece) not in before]
-    return pieces if length < source.min_length else [EOS, *pieces]
+    if length + len(missing) >= source.max_length and missing:
+        pieces = [piece for piece in pieces if piece in missing]
+    return pieces if length < source.min_length or missing else [EOS, *pieces]
+
+
+def missing_from(prefix: tuple[int, ...], source: Source) -> list[int]:
+    """The forced pieces that a prefix does not hold."""
+    return [piece for piece in source.forced if piece not in prefix]
+
+
+def in_turn(candidates: Sequence[Plain], source: Source) -> list[Plain]:
+    """By their log-probabilities, or with forced pieces the best of each bank, the second of each, and so on."""
+    seen: dict[int, int] = {}
+    turns = []
+    for one in sorted(candidates, key=lambda one: one.total, reverse=True):
+        bank = len(missing_from(one.pieces, source))
+        seen[bank] = seen.get(bank, -1) + 1
+        turns.append((seen[bank], bank, one))
+    return [one for _, _, one in sorted(turns, key=lambda turn: turn[:2])]
+
+
+def likeliest(count: int, log_probs: list[float], pieces: Sequence[int], source: Source) -> set[int]:
+    """The likeliest of the pieces beside the forced ones, and those."""
+    others = [piece for piece in pieces if piece not in source.forced]
+    forced = [piece for piece in pieces if piece in source.forced]
+    return {*nlargest(count, others, key=log_probs.__getitem__), *forced}
 
 
 def plain_beam_search(follow: Follow, vocab: int, source: Source, options: SearchOptions) -> list[Hypothesis]:
@@ -101,20 +127,20 @@ def plain_beam_search(follow: Follow, vocab: int, source: Source, options: Searc
     size = options.beam_size
     live, finished = [Plain()], list[Plain]()
     for length in range(1, source.max_length + 1):
-        candidates = [
+        extended = [
             one.extended(piece, following)
             for one, following in zip(live, follow([one.pieces for one in live]), strict=True)
-            # No other piece of this hypothesis can be among the best of all.
-            for piece in nlargest(2 * size, allowed(one.pieces, vocab, source, options), key=following[0].__getitem__)
+            # No other piece of this hypothesis can be among the best of all, or of those in its bank.
+            for piece in likeliest(2 * size, following[0], allowed(one.pieces, vocab, source, options), source)
         ]
-        candidates.sort(key=lambda one: one.total, reverse=True)
+        candidates = in_turn(extended, source)
         finished += [one for one in candidates[:size] if one.pieces[-1] == EOS]
         finished.sort(key=lambda one: one.score(options), reverse=True)
         finished = finished[:size]
         live = [one for one in candidates[: 2 * size] if one.pieces[-1] != EOS][:size]
         if len(finished) == size or not live:
             break
-        most = live[0].total / math.pow((5 + source.max_length) / 6, options.length_penalty)
+        most = max(one.total for one in live) / math.pow((5 + source.max_length) / 6, options.length_penalty)
         if len(finished) >= options.n_best and most <= finished[options.n_best - 1].score(options):
             break
         assert length < source.max_length

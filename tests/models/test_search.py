@@ -283,6 +283,33 @@ def test_targets_keep_their_least_lengths_and_begin_as_they_must(
             assert one.pieces[: len(source.prefix)] == list(source.prefix)[:11]
 
 
+@pytest.mark.parametrize("forced", [[9], [9, 5], [20, 6, 13]])
+@pytest.mark.parametrize("limits", [{}, {"max_length": 5}, {"min_length": 8}, {"prefix": [7, 9]}])
+def test_targets_hold_what_is_forced_and_are_those_of_the_definition(
+    model: Seq2Seq, src: Padded, forced: list[int], limits: dict[str, Any]
+) -> None:
+    options = SearchOptions(beam_size=5, n_best=3, no_repeat_ngram=2, forbidden=(8,), coverage_penalty=0.2)
+    sources = sources_of(src, forced=forced, **limits)
+    found = assert_plain_search_finds_the_same(model, src, sources, options, room=Room())
+    assert all({*forced} <= {*one.pieces} for hypotheses in found for one in hypotheses)
+
+
+def test_each_source_has_its_own_forced_pieces_in_any_batch(model: Seq2Seq, src: Padded) -> None:
+    pieces = [[9, 5], [], [7], [20, 6, 13]]
+    sources = [
+        Source(line.tolist(), max_length=12, forced=pieces[row % len(pieces)]) for row, line in enumerate(own(src))
+    ]
+    options = SearchOptions(beam_size=4, n_best=2)
+    for room in (Room(1, 1), Room(24, 1000), Room()):
+        assert_plain_search_finds_the_same(model, src, sources, options, room)
+
+
+def test_where_there_is_no_room_for_what_is_forced_there_is_an_empty_target(model: Seq2Seq, src: Padded) -> None:
+    sources = sources_of(src, max_length=3, forced=[9, 5, 7])
+    found = search_targets(model, sources, SearchOptions(), room=Room(), device=torch.device("cpu"))
+    assert all([one.pieces for one in hypotheses] == [[]] for hypotheses in found)
+
+
 @pytest.fixture(scope="module", params=FAMILIES)
 def calm_family(request: pytest.FixtureRequest) -> Seq2Seq:
     """Models that hold nothing for all but impossible, where a pointer's probabilities would end at the least share."""

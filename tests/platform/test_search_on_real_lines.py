@@ -92,6 +92,13 @@ def test_real_lines_get_what_the_definition_gives_with_least_lengths_and_prefixe
     assert_definition_finds_the_same(network, sources, SearchOptions(beam_size=4))
 
 
+@pytest.mark.slow
+def test_real_lines_get_what_the_definition_gives_with_forced_pieces(network: Seq2Seq, lines: Lines) -> None:
+    pieces = [[], [300], [300, 400], [500, 300, 400]]
+    sources = [Source(line, MAX_LENGTH, forced=pieces[row % len(pieces)]) for row, line in enumerate(lines)]
+    assert_definition_finds_the_same(network, sources, SearchOptions(beam_size=4))
+
+
 @pytest.mark.parametrize("options", [SearchOptions(beam_size=4, n_best=2), SearchOptions(beam_size=1)])
 def test_real_lines_get_the_same_however_many_are_searched_at_once(
     network: Seq2Seq, lines: Lines, options: SearchOptions

@@ -56,6 +56,19 @@ def test_json_lines_hold_the_n_best_as_json(
     assert_details([(row["translation"], row["translation_details"]) for row in rows], expected)
 
 
+def test_each_result_holds_the_pieces_that_are_forced(
+    tiny_model: Path, lines: list[str], expected: list[list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps({"src": line}) + "\n" for line in lines), encoding="utf-8")
+    forced = ["▁und", "s"]
+    pieces = [option for piece in forced for option in ("--force", piece)]
+    assert main(["translate", str(tiny_model), "--input", str(source), "--output", str(output), *OPTIONS, *pieces]) == 0
+    rows = [json.loads(line)["translation_details"] for line in output.read_text().split("\n")[:-1]]
+    assert [bool(row) for row in rows] == [bool(row) for row in expected]
+    assert all({*forced} <= {*result["pieces"]} for row in rows for result in row)
+
+
 def test_csv_and_parquet_hold_the_n_best_in_a_column_of_text(
     tiny_model: Path, lines: list[str], expected: list[list[dict[str, Any]]], tmp_path: Path
 ) -> None:
@@ -79,7 +92,17 @@ def test_csv_and_parquet_hold_the_n_best_in_a_column_of_text(
         (["--details"], "in.txt is text, which has no room for --details; give the records as JSON lines"),
         (
             ["--beam", "2", "--n-best", "3"],
-            "n_best is at most beam_size, which is 2; give --beam and --n-best that go together",
+            "n_best is at most beam_size, which is 2; give --beam, --n-best, --forbid and --force that go together",
+        ),
+        (
+            ["--beam", "2", "--force", "▁a", "--force", "s"],
+            "forced pieces (2) are searched, not drawn, and must be fewer",
+        ),
+        (["--sample", "1", "--force", "▁a"], "forced pieces (1) are searched, not drawn"),
+        (["--force", "▁a", "--forbid", "▁a"], "`▁a` is forced, and forbidden or forced once more"),
+        (
+            ["--force", "none such"],
+            "`none such` is no piece of the model's vocabulary that could be forbidden or forced",
         ),
         (["--beam", "0"], "--beam 0: Input should be greater than 0"),
         (["--top-k", "5"], "--temperature, --top-k and --top-p are for drawn results; add --sample SEED"),

@@ -37,6 +37,9 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     for option, (key, kind, text) in _SEARCH.items():
         search.add_argument(option, dest=key, type=kind, metavar="N" if kind is int else "X", help=text)
     search.add_argument("--forbid", dest="forbidden", action="append", metavar="PIECE", help="a piece that never comes")
+    search.add_argument(
+        "--force", dest="forced", action="append", metavar="PIECE", help="a piece that each result holds"
+    )
     search.add_argument("--alignments", action="store_true", default=None, help="find each piece's place in the source")
     for option, (key, kind, text) in _SAMPLING.items():
         search.add_argument(option, dest=f"sampling_{key}", type=kind, metavar="N" if kind is int else "X", help=text)
@@ -48,6 +51,7 @@ def search_of(arguments: argparse.Namespace, own: "SearchConfig") -> "SearchConf
 
     options = {key: option for option, (key, _, _) in _SEARCH.items()} | {
         "forbidden": "--forbid",
+        "forced": "--force",
         "alignments": "--alignments",
     }
     given = {key: getattr(arguments, key) for key in options if getattr(arguments, key) is not None}
@@ -63,6 +67,6 @@ def search_of(arguments: argparse.Namespace, own: "SearchConfig") -> "SearchConf
     except ValidationError as fault:
         first = fault.errors()[0]
         if not first["loc"]:  # of several keys together
-            raise UserError(f"{first['msg']}; give --beam and --n-best that go together.") from None
+            raise UserError(f"{first['msg']}; give --beam, --n-best, --forbid and --force that go together.") from None
         key = str(first["loc"][-1])
         raise UserError(f"{options.get(key, key)} {first['input']}: {first['msg']}.") from None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recurray.models.padded import cat_padded
-from recurray.models.pieces import BOS, EOS
+from recurray.models.pieces import BOS, EOS, PAD
 from recurray.models.search.options import Hypothesis, SearchOptions, Source
 
 NEVER = float("-inf")
@@ -76,6 +76,8 @@ class Beams:
     min_lengths_b: Tensor
     prefixes_bp: Tensor
     """What targets begin with, PAD behind it."""
+    forced_bf: Tensor
+    """Pieces that targets hold, PAD behind them."""
     lengths_b: Tensor
     """Pieces of the live hypotheses so far."""
     live: History
@@ -110,6 +112,7 @@ class Beams:
             max_lengths_b=torch.tensor([source.max_length for source in sources], device=device),
             min_lengths_b=torch.tensor([source.min_length for source in sources], device=device),
             prefixes_bp=_padded([source.prefix[: source.max_length - 1] for source in sources], device),
+            forced_bf=_padded([source.forced for source in sources], device),
             lengths_b=torch.zeros(len(sources), dtype=torch.int64, device=device),
             live=history,
             scores_bk=scores_bk,
@@ -126,6 +129,16 @@ class Beams:
         """The last piece of each live hypothesis."""
         index_bk1 = self.lengths_b[:, None, None].expand(-1, self.scores_bk.shape[1], 1)
         return self.live.pieces_bkt.gather(2, index_bk1)[:, :, 0]
+
+    @property
+    def missing_bkf(self) -> Tensor:
+        """Which of the forced pieces each live hypothesis does not hold yet."""
+        written_bt = (
+            torch.arange(self.live.pieces_bkt.shape[2], device=self.lengths_b.device) <= self.lengths_b[:, None]
+        )
+        pieces_bkt = self.live.pieces_bkt.masked_fill(~written_bt[:, None], PAD)
+        held_bkf = (pieces_bkt[:, :, None] == self.forced_bf[:, None, :, None]).any(dim=-1)
+        return ~held_bkf & (self.forced_bf != PAD)[:, None]
 
     def select(self, rows: Tensor) -> "Beams":
         """The sources `rows`, (B',) int64."""

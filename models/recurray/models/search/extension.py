@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recurray.models.dropout import BITS_32, GOLDEN_RATIO, mix32
-from recurray.models.pieces import EOS
+from recurray.models.pieces import EOS, PAD
 from recurray.models.search.beams import NEVER, Beams, History, take_hypotheses
 from recurray.models.search.options import Sampling, SearchOptions
 
@@ -37,15 +37,16 @@ def extend(beams: Beams, log_probs_bkv: Tensor, weights_bks: Tensor | None, opti
 def _keep_best(beams: Beams, log_probs_bkv: Tensor, places_bk: Tensor, options: SearchOptions) -> Tensor:
     size = options.beam_size
     # Of 2K candidates at most K end here, so that K live ones are left.
-    scores_bc, parents_bc, pieces_bc = best_extensions(beams.scores_bk, log_probs_bkv, 2 * size)
+    choose = best_of_each_bank if beams.forced_bf.shape[1] else best_extensions
+    scores_bc, parents_bc, pieces_bc = choose(beams, log_probs_bkv, 2 * size)
     log_probs_bc = log_probs_bkv.flatten(1).gather(1, parents_bc * log_probs_bkv.shape[2] + pieces_bc)
     candidates = _Candidates(scores_bc, parents_bc, pieces_bc, log_probs_bc, places_bk.gather(1, parents_bc))
     ends_bc = pieces_bc == EOS
     finished_bk = ends_bc[:, :size] & (scores_bc[:, :size] > NEVER)
     if finished_bk.any():
         _keep_finished(beams, candidates.first(size), finished_bk, options)
-    beams.scores_bk, live_bk = scores_bc.masked_fill(ends_bc, NEVER).topk(size, dim=1)
-    live = candidates.take(live_bk)
+    live = candidates.take(ends_bc.byte().argsort(dim=1, stable=True)[:, :size])
+    beams.scores_bk = live.scores_bc
     beams.live, beams.covered_bks = live.histories(beams), take_hypotheses(beams.covered_bks, live.parents_bc)
     return live.parents_bc
 
@@ -80,12 +81,13 @@ class _Candidates:
         return history
 
 
-def best_extensions(scores_bk: Tensor, log_probs_bkv: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def best_extensions(beams: Beams, log_probs_bkv: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """The `count` best sums of a hypothesis's score and a piece's, with their hypotheses and pieces, (B, count) each.
 
     What is among the best is in one of the `count` chunks of the vocabulary with the best maxima, so only those are
     gone through: to sort out all of K × V scores would take as long as a layer of the decoder.
     """
+    scores_bk = beams.scores_bk
     size, vocab = log_probs_bkv.shape[1:]
     chunks = -(-vocab // _CHUNK)
     if chunks * size <= count:
@@ -101,6 +103,35 @@ def best_extensions(scores_bk: Tensor, log_probs_bkv: Tensor, count: int) -> tup
     found_bc, index_bc = totals_bnw.masked_fill_(pieces_bnw >= vocab, NEVER).flatten(1).topk(count, dim=1)
     pieces_bc = pieces_bnw.flatten(1).gather(1, index_bc).clamp_max(vocab - 1)
     return found_bc, parents_bn.gather(1, index_bc // _CHUNK), pieces_bc
+
+
+def best_of_each_bank(beams: Beams, log_probs_bkv: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The same where pieces are forced: extensions that hold as many of them compete only with each other.
+
+    They are put in banks by that number; the best of each bank comes first, the fullest bank before the others, then
+    the second of each, and so on (after Post & Vilar 2018, section 3).
+    """
+    missing_bkf = beams.missing_bkf
+    forced_bkf = beams.forced_bf[:, None].expand_as(missing_bkf)
+    forced_log_probs_bkf = log_probs_bkv.gather(2, forced_bkf).masked_fill(~missing_bkf, NEVER)
+    others_bkv = log_probs_bkv.scatter(2, forced_bkf.where(missing_bkf, PAD), NEVER)
+    others_bkn, other_pieces_bkn = others_bkv.topk(min(count, others_bkv.shape[2]), dim=2)
+    pieces_bkm = torch.cat((forced_bkf, other_pieces_bkn), dim=2)
+    totals_bkm = torch.cat((forced_log_probs_bkf, others_bkn), dim=2) + beams.scores_bk[:, :, None]
+    lacking_bkm = missing_bkf.sum(dim=2, keepdim=True).repeat(1, 1, pieces_bkm.shape[2])
+    lacking_bkm[:, :, : forced_bkf.shape[2]] -= missing_bkf.long()
+    by_total_bm = totals_bkm.flatten(1).argsort(dim=1, descending=True, stable=True)
+    lacking_bm, totals_bm = (part.flatten(1).gather(1, by_total_bm) for part in (lacking_bkm, totals_bkm))
+    turns_bm = _ranks_within(lacking_bm) * (forced_bkf.shape[2] + 1) + lacking_bm
+    order_bc = turns_bm.masked_fill(totals_bm == NEVER, turns_bm.numel()).argsort(dim=1, stable=True)[:, :count]
+    chosen_bc = by_total_bm.gather(1, order_bc)
+    return totals_bm.gather(1, order_bc), chosen_bc // pieces_bkm.shape[2], pieces_bkm.flatten(1).gather(1, chosen_bc)
+
+
+def _ranks_within(banks_bm: Tensor) -> Tensor:
+    """(B, M) how many stand before each in its own bank."""
+    one_hot_bmn = banks_bm[:, :, None] == torch.arange(int(banks_bm.max()) + 1, device=banks_bm.device)
+    return one_hot_bmn.cumsum(dim=1).gather(2, banks_bm[:, :, None])[:, :, 0] - 1
 
 
 def _chunk_maxima(log_probs_bkv: Tensor) -> Tensor:
@@ -182,5 +213,5 @@ def are_done(beams: Beams, options: SearchOptions) -> Tensor:
     if options.sampling:
         return at_end_b | (beams.scores_bk == NEVER).all(dim=1)
     full_b = beams.done_scores_bk[:, -1] > NEVER
-    most_b = beams.scores_bk[:, 0] / length_penalty(beams.max_lengths_b, options.length_penalty)
+    most_b = beams.scores_bk.amax(dim=1) / length_penalty(beams.max_lengths_b, options.length_penalty)
     return at_end_b | full_b | (most_b <= beams.done_scores_bk[:, options.n_best - 1])

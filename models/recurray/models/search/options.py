@@ -71,6 +71,9 @@ class Source:
     """At most `max_length`."""
     prefix: Sequence[int] = ()
     """What each target begins with, at the most `max_length` - 1 of it; no other rule holds for it."""
+    forced: Sequence[int] = ()
+    """Pieces that each target holds, in any order; none is given twice, and `beam_size` is greater than their number.
+    Not for sampling."""
 
 
 @dataclass(frozen=True)

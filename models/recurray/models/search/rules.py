@@ -24,6 +24,8 @@ def restrict(log_probs_bkv: Tensor, beams: Beams, *, forbidden: Sequence[int], n
     if no_repeat_ngram:
         _forbid_repeats(log_probs_bkv, beams, no_repeat_ngram)
     log_probs_bkv[:, :, EOS].masked_fill_((lengths_b < beams.min_lengths_b)[:, None], NEVER)
+    if beams.forced_bf.shape[1]:
+        _keep_places_for_forced(log_probs_bkv, beams, lengths_b)
     ends_b = lengths_b >= beams.max_lengths_b
     if ends_b.any():
         eos_bk = log_probs_bkv[:, :, EOS].clone()
@@ -32,6 +34,18 @@ def restrict(log_probs_bkv: Tensor, beams: Beams, *, forbidden: Sequence[int], n
     if forced_b.any():
         log_probs_bkv.masked_fill_(forced_b[:, None, None], NEVER)
         log_probs_bkv.scatter_(2, wanted_bk1, torch.where(forced_b[:, None, None], kept_bk1, NEVER))
+
+
+def _keep_places_for_forced(log_probs_bkv: Tensor, beams: Beams, lengths_b: Tensor) -> None:
+    """No EOS before every forced piece is there, and none but those where no more places are left before EOS."""
+    missing_bkf = beams.missing_bkf
+    count_bk = missing_bkf.sum(dim=-1)
+    log_probs_bkv[:, :, EOS].masked_fill_(count_bk > 0, NEVER)
+    filled_bk = (count_bk > 0) & (lengths_b[:, None] + count_bk >= beams.max_lengths_b[:, None])
+    if filled_bk.any():
+        forced_bkf = beams.forced_bf[:, None].expand_as(missing_bkf)
+        kept_bkv = torch.zeros_like(log_probs_bkv, dtype=torch.bool).scatter_(2, forced_bkf, missing_bkf)
+        log_probs_bkv.masked_fill_(filled_bk[:, :, None] & ~kept_bkv, NEVER)
 
 
 def _next_of_prefix(beams: Beams) -> Tensor:

@@ -42,7 +42,8 @@ def search_targets(
 
     A hypothesis of n pieces, EOS among them, scores log-probability / ((5 + n) / 6)^α + β Σ_s log min(Σ_t a_ts, 1) with
     the attention a (Wu et al. 2016, equation 14). It is kept as finished where it ends among the best `beam_size`
-    extensions of its source; the best `beam_size` that do not end go on. A source is done when it has `beam_size`
+    extensions of its source; the best `beam_size` that do not end go on. Where pieces are forced, the best of each bank
+    of extensions with as many of them come in turn. A source is done when it has `beam_size`
     finished hypotheses, or when no live one can come to score more than the n-th best finished one, or at its own
     greatest length. Nothing of this looks at other sources.
 

@@ -44,6 +44,8 @@ class SearchConfig(Section):
     """No sequence of this many pieces comes twice in a result; 0 for no such rule."""
     forbidden: tuple[str, ...] = ()
     """Pieces that never come, as the vocabulary spells them: a word's first piece begins with `▁`."""
+    forced: tuple[str, ...] = ()
+    """Pieces that each result holds, in any order; fewer than `beam_size`."""
     alignments: bool = False
     """Whether it is kept which source piece each result's piece attends to most."""
     sampling: SamplingConfig | None = None
@@ -57,6 +59,22 @@ class SearchConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _can_force(self) -> Self:
+        if self.forced and (self.sampling or len(self.forced) >= self.beam_size):
+            raise PydanticCustomError(
+                "forced",
+                "forced pieces ({count}) are searched, not drawn, and must be fewer than beam_size, which is {size}",
+                {"count": len(self.forced), "size": self.beam_size},
+            )
+        for place, piece in enumerate(self.forced):
+            if piece in (*self.forbidden, *self.forced[:place]):
+                raise PydanticCustomError(
+                    "forced_twice", "`{piece}` is forced, and forbidden or forced once more", {"piece": piece}
+                )
+        return self
+
     def greedy(self) -> "SearchConfig":
-        """The same with a beam of one and one result."""
-        return self.model_copy(update={"beam_size": 1, "n_best": 1, "alignments": False, "sampling": None})
+        """The same with a beam of one and one result, and nothing forced."""
+        alone = {"beam_size": 1, "n_best": 1, "forced": (), "alignments": False, "sampling": None}
+        return self.model_copy(update=alone)

@@ -88,8 +88,8 @@ class Tokenizer:
         for piece, number in zip(pieces, numbers, strict=True):
             if number in (PAD, UNK, BOS, EOS):
                 raise UserError(
-                    f"`{piece}` is no piece of the model's vocabulary that could be forbidden; a word's first piece "
-                    "begins with ▁, as `spm_export_vocab` lists them."
+                    f"`{piece}` is no piece of the model's vocabulary that could be forbidden or forced; a "
+                    "word's first piece begins with ▁, as `spm_export_vocab` lists them."
                 )
         return numbers
 

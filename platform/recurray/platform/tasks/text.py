@@ -82,21 +82,23 @@ class TextTask(Task):
     ) -> list[list[Hypothesis]]:
         """The best targets of each source; `room` as in `search_targets`.
 
-        `prefixes` are texts that targets begin with. UserError where the vocabulary lacks a forbidden piece.
+        `prefixes` are texts that targets begin with. UserError where the vocabulary lacks a forbidden or forced
+        piece.
         """
         assert isinstance(network, Seq2Seq)
         tokenizer = tokenizer_of(codec)
         begins = [pieces[:-1] for pieces in tokenizer.encode(prefixes)] if prefixes else [[]] * len(sources)
-        limited = [limits(pieces, begin, search) for pieces, begin in zip(sources, begins, strict=True)]
+        forced = tokenizer.numbers_of(search.forced)
+        limited = [limits(pieces, begin, forced, search) for pieces, begin in zip(sources, begins, strict=True)]
         return search_targets(network, limited, options_of(search, tokenizer), room=room, device=device)
 
 
-def limits(pieces: Sequence[int], prefix: Sequence[int], search: SearchConfig) -> Source:
+def limits(pieces: Sequence[int], prefix: Sequence[int], forced: Sequence[int], search: SearchConfig) -> Source:
     """A source with the fewest and the most pieces, EOS among them, that its targets may have."""
-    most = int(len(pieces) * search.max_length_factor) + LENGTH_MORE + len(prefix)
+    most = int(len(pieces) * search.max_length_factor) + LENGTH_MORE + len(prefix) + len(forced)
     most = most if search.max_length is None else min(most, search.max_length)
     fewest = max(search.min_length, int(len(pieces) * search.min_length_factor))
-    return Source(pieces, max_length=most, min_length=min(fewest, most), prefix=prefix)
+    return Source(pieces, max_length=most, min_length=min(fewest, most), prefix=prefix, forced=forced)
 
 
 def options_of(search: SearchConfig, tokenizer: Tokenizer) -> SearchOptions:
