@@ -133,11 +133,16 @@ def run_batch_job(job: "BatchJob") -> "JobReport":
 
 def _search(kind: "type[TextModel]", arguments: argparse.Namespace) -> "SearchConfig":
     """The model's own search settings, with what the command says instead."""
-    from recurray.platform.saved_model import load_config
+    from recurray.platform.saved_model import load_codec, load_config
 
     config = load_config(arguments.model)
     kind.check(config)
-    return search_of(arguments, config.search)
+    search = search_of(arguments, config.search)
+    if search.forbidden or search.forced:
+        from recurray.platform.tasks.text import tokenizer_of
+
+        tokenizer_of(load_codec(arguments.model)).numbers_of([*search.forbidden, *search.forced])
+    return search
 
 
 def _filter(kind: "type[TextModel]", arguments: argparse.Namespace, search: "SearchConfig") -> int:

@@ -104,6 +104,12 @@ def load_config(place: str | Path) -> SavedConfig:
         return _read_config(folder, place)
 
 
+def load_codec(place: str | Path) -> Codec:
+    """The codec of a saved model; UserError where the folder is none."""
+    with local_folder(place) as folder:
+        return TASKS[_read_config(folder, place).task]().load_codec(folder)
+
+
 def load(place: str | Path) -> SavedModel:
     """Loads a saved model from a path or a URI on the CPU; nothing is unpickled.
 
