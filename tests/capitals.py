@@ -6,6 +6,7 @@ from typing import Self
 
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.inference.text_model import TextModel
+from recurray.platform.tasks.shortlist import Shortlist
 
 
 class Capitals(TextModel):
@@ -18,7 +19,9 @@ class Capitals(TextModel):
         pass
 
     @classmethod
-    def from_pretrained(cls, place: str | Path, device: str = "cpu", *, int8: bool = False) -> Self:
+    def from_pretrained(
+        cls, place: str | Path, device: str = "cpu", *, int8: bool = False, shortlist: Shortlist | None = None
+    ) -> Self:
         return cls()
 
     @property

@@ -35,6 +35,7 @@ from recurray.platform.freed_memory import KEPT_BYTES
 from recurray.platform.inference.records import read_lines
 
 MODEL, TEST = Path("runs/demo/model"), Path("data/homeassistant-en-de/test.en")
+SHORTLIST = TEST.with_name("train.de")
 BEAM = 5
 SIZES = (16, 32, 64, 128)
 SCRIPTS = Path(__file__).parent / "search_peers"
@@ -43,6 +44,7 @@ FREED_MEMORY_KEPT = {f"MALLOC_{name}_": str(size) for name, size in KEPT_BYTES.i
 SYSTEMS = {
     "recurray": ("recurray", []),
     "recurray, weights of 8 bits": ("recurray", ["int8"]),
+    "recurray, 8 bits and a shortlist": ("recurray", ["int8", str(SHORTLIST)]),
     "Hugging Face Marian, Transformer": ("huggingface", []),
     "Marian, Transformer": ("marian", []),
     "Marian, LSTM": ("marian", ["rnn"]),

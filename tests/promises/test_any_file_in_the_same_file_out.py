@@ -12,6 +12,7 @@ import pytest
 from tests.capitals import Capitals
 from tests.fuzz import fuzzed_lines
 
+from recurray.jobs.cli import main
 from recurray.jobs.text_files import run_batch_job
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.errors import UserError
@@ -19,7 +20,10 @@ from recurray.platform.inference.batch_job import BatchJob, JobReport
 from recurray.platform.inference.records import BROKEN, EMPTY, INVALID, LISTED, NO_TEXT, Notes, readable
 from recurray.platform.inference.shards import SHARD_RECORDS
 from recurray.platform.inference.translator import Translator
+from recurray.platform.saved_model import load_codec
 from recurray.platform.storage import file_system_of
+from recurray.platform.tasks.shortlist import Shortlist
+from recurray.platform.tasks.text import tokenizer_of
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 TEXTS = [f"text {number}, of many" for number in range(2_000)]
@@ -156,10 +160,27 @@ def test_parts_of_another_job_are_never_joined(model: Path, tmp_path: Path) -> N
         run(model, source, output, on_error="stop")
     with pytest.raises(UserError, match=r"out.jsonl.parts holds parts of a job with another search; delete it"):
         run(model, source, output, search=SearchConfig(beam_size=1))
+    with pytest.raises(UserError, match=r"out.jsonl.parts holds parts of a job with another shortlist; delete it"):
+        run(model, source, output, shortlist=Shortlist([7, 9]))
     (model / "weights").write_text("others")
     source.write_text('{"src": "other"}\n')
     with pytest.raises(UserError, match=r"holds parts of a job with another input and another model"):
         run(model, source, output)
+
+
+def test_a_job_tells_how_many_pieces_its_results_were_made_of(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("Good morning\nBye\n")
+    (tmp_path / "words.txt").write_text("Guten Morgen\nBis bald\n")
+    shortlist = tmp_path / "words.txt"
+    command = ["translate", str(tiny_model), "--input", str(tmp_path / "in.txt"), "--shortlist", str(shortlist)]
+    assert main([*command, "--output", str(tmp_path / "out.txt"), "--min-length", "4", "--max-length", "8"]) == 0
+    report = json.loads((tmp_path / "out.txt.report.json").read_text())
+    tokenizer = tokenizer_of(load_codec(tiny_model))
+    pieces = Shortlist.of_texts(["Guten Morgen", "Bis bald"], tokenizer).pieces
+    assert report["shortlist"] == len(pieces) < 30
+    results = (tmp_path / "out.txt").read_text().split("\n")[:-1]
+    assert all({*line} <= {*"Guten Morgen Bis bald"} for line in results)
+    assert all(results)
 
 
 def test_no_more_record_numbers_are_listed_than_said_but_all_are_counted(model: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recurray.jobs.search_options import add_search_arguments, search_of
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from recurray.platform.config.search import SearchConfig
     from recurray.platform.inference.batch_job import BatchJob, JobReport
     from recurray.platform.inference.text_model import TextModel
+    from recurray.platform.tasks.shortlist import Shortlist
 
 _FILTER_LINES = 256
 
@@ -65,6 +67,9 @@ def _add_worker_arguments(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--workers", type=int, default=2, help="actors that share the records (default: 2)")
     group.add_argument("--threads", type=int, default=1, help="CPU threads an actor (default: 1)")
     group.add_argument("--int8", action="store_true", help="weights of 8 bits, on CPUs: faster; see docs/search.md")
+    group.add_argument(
+        "--shortlist", metavar="TEXT", help="a text file of whose pieces alone results are made: faster; see the same"
+    )
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
@@ -87,8 +92,9 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 def run_over_files(kind: "type[TextModel]", arguments: argparse.Namespace) -> int:
     """The command: a batch job where files are named, else a filter from stdin to stdout."""
     search = _search(kind, arguments)
+    shortlist = _shortlist(arguments, search)
     if arguments.input is None:
-        return _filter(kind, arguments, search)
+        return _filter(kind, arguments, search, shortlist)
 
     from recurray.platform.inference.batch_job import BatchJob
 
@@ -105,6 +111,7 @@ def run_over_files(kind: "type[TextModel]", arguments: argparse.Namespace) -> in
             workers=arguments.workers,
             threads=arguments.threads,
             int8=arguments.int8,
+            shortlist=shortlist,
             details_field=f"{arguments.output_field}_details" if arguments.details else None,
         )
     )
@@ -133,25 +140,45 @@ def run_batch_job(job: "BatchJob") -> "JobReport":
 
 def _search(kind: "type[TextModel]", arguments: argparse.Namespace) -> "SearchConfig":
     """The model's own search settings, with what the command says instead."""
-    from recurray.platform.saved_model import load_codec, load_config
+    from recurray.platform.saved_model import load_config
 
     config = load_config(arguments.model)
     kind.check(config)
-    search = search_of(arguments, config.search)
-    if search.forbidden or search.forced:
-        from recurray.platform.tasks.text import tokenizer_of
-
-        tokenizer_of(load_codec(arguments.model)).numbers_of([*search.forbidden, *search.forced])
-    return search
+    return search_of(arguments, config.search)
 
 
-def _filter(kind: "type[TextModel]", arguments: argparse.Namespace, search: "SearchConfig") -> int:
+def _shortlist(arguments: argparse.Namespace, search: "SearchConfig") -> "Shortlist | None":
+    """What results are made of, if not all; UserError for a text without pieces, or a piece that cannot be had."""
+    if not (arguments.shortlist or search.forbidden or search.forced):
+        return None
+
+    from recurray.platform.inference.records import read_lines
+    from recurray.platform.saved_model import load_codec
+    from recurray.platform.tasks.shortlist import Shortlist
+    from recurray.platform.tasks.text import tokenizer_of
+
+    tokenizer = tokenizer_of(load_codec(arguments.model))
+    tokenizer.numbers_of(search.forbidden)
+    forced = tokenizer.numbers_of(search.forced)
+    if not arguments.shortlist:
+        return None
+    lines = [line for line in read_lines(Path(arguments.shortlist)) if line.strip()]
+    if not lines:
+        raise UserError(f"--shortlist {arguments.shortlist} is empty; name a text of the results' language and kind.")
+    shortlist = Shortlist.of_texts(lines, tokenizer)
+    shortlist.numbers_of(forced, tokenizer)
+    return shortlist
+
+
+def _filter(
+    kind: "type[TextModel]", arguments: argparse.Namespace, search: "SearchConfig", shortlist: "Shortlist | None"
+) -> int:
     from recurray.platform.freed_memory import keep_freed_memory
     from recurray.platform.inference.predicting import predict_records
     from recurray.platform.inference.records import Notes, Tally
 
     keep_freed_memory()
-    model = kind.from_pretrained(arguments.model, int8=arguments.int8)
+    model = kind.from_pretrained(arguments.model, int8=arguments.int8, shortlist=shortlist)
     tally, record = Tally(), 1
     while lines := list(islice(sys.stdin.buffer, 1 if arguments.interactive else _FILTER_LINES)):
         notes = Notes()

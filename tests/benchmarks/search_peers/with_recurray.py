@@ -1,4 +1,4 @@
-"""recurray's `Translator.translate`; with `int8` as second argument, its weights rounded to 8 bits."""
+"""recurray's `Translator.translate`; with `int8` and a shortlist's text as arguments, in 8 bits and with that."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,10 @@ from protocol import Batch, Job, Search, serve
 
 from recurray.models import EOS, Seq2Seq
 from recurray.platform import Translator
+from recurray.platform.inference.records import read_lines
 from recurray.platform.saved_model import load
+from recurray.platform.tasks.shortlist import Shortlist
+from recurray.platform.tasks.text import tokenizer_of
 
 
 def start(job: Job) -> tuple[Search, int]:
@@ -18,7 +21,10 @@ def start(job: Job) -> tuple[Search, int]:
     assert isinstance(network, Seq2Seq)
     network.output.bias.data[EOS] = -1e4
     parameters = sum(weight.numel() for weight in network.parameters())
-    translator = Translator(saved, torch.device("cpu"), int8="int8" in sys.argv)
+    options = sys.argv[2:]
+    texts = [line for path in options[1:] for line in read_lines(Path(path))]
+    shortlist = Shortlist.of_texts(texts, tokenizer_of(saved.codec)) if texts else None
+    translator = Translator(saved, torch.device("cpu"), int8="int8" in options, shortlist=shortlist)
     own = translator.search.model_copy(update={"beam_size": job.beam})
 
     def search(batches: list[Batch]) -> int:

@@ -9,7 +9,7 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import ray
@@ -31,6 +31,7 @@ from recurray.platform.inference.shards import SHARD_BYTES, SHARD_RECORDS, Shard
 from recurray.platform.inference.text_model import TextModel
 from recurray.platform.saved_model import model_identity
 from recurray.platform.storage import absolute_place, reason_of, written_whole
+from recurray.platform.tasks.shortlist import Shortlist
 
 _ON_THE_WAY_BYTES = 1 << 28
 """Of shards and parts between the reading task, the actors and the driver; reading waits when there are more."""
@@ -61,6 +62,8 @@ class BatchJob:
     """Where the details of the results go, if they are wanted."""
     int8: bool = False
     """Whether weights are rounded to 8 bits, where there is no GPU."""
+    shortlist: Shortlist | None = None
+    """The pieces that results are made of, if not all."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -86,6 +89,8 @@ class JobReport:
     """The search's settings."""
     int8: bool
     """Whether weights were rounded to 8 bits."""
+    shortlist: int | None
+    """How many pieces results were made of, if not all."""
     files: dict[str, dict[str, Any]]
     """Records, and the field that was read, of each input file."""
     notes: dict[str, Any]
@@ -129,14 +134,14 @@ def run_job(job: BatchJob, on_progress: Callable[[JobProgress], object]) -> tupl
 class _Runner:
     """One actor of the pool."""
 
-    def __init__(
-        self, kind: type[TextModel], model: str, search: SearchConfig, threads: int, int8: bool, details: bool
-    ) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, job: BatchJob) -> None:
+        torch.set_num_threads(job.threads)
         keep_freed_memory()
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = kind.from_pretrained(model, device, int8=int8 and device == "cpu")
-        self._search, self._details = search, details
+        self._model = job.kind.from_pretrained(
+            job.model, device, int8=job.int8 and device == "cpu", shortlist=job.shortlist
+        )
+        self._search, self._details = job.search, job.details_field is not None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Runs one shard; the row that comes back holds its part. A row with a fault is passed on."""
@@ -166,18 +171,15 @@ def _run(job: BatchJob, source: ShardSource, records: int) -> Iterator[dict[str,
     context.execution_options.resource_limits = limits
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     runner: Any = _Runner
-    settings = {
-        "kind": job.kind,
-        "model": absolute_place(job.model),
-        "search": job.search,
-        "threads": job.threads,
-        "int8": job.int8,
-        "details": job.details_field is not None,
-    }
     with DataContext.current(context):
         shards = ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0, label_selector=here)
         pool = ray.data.ActorPoolStrategy(size=min(job.workers, records))
-        done = shards.map(runner, fn_constructor_kwargs=settings, compute=pool, num_cpus=job.threads)
+        done = shards.map(
+            runner,
+            fn_constructor_args=(replace(job, model=absolute_place(job.model)),),
+            compute=pool,
+            num_cpus=job.threads,
+        )
         yield from done.iter_rows()
 
 
@@ -200,6 +202,7 @@ def _manifest(job: BatchJob, tables: Sequence[Table]) -> dict[str, Any]:
         "model": model_identity(job.model),
         "search": job.search.model_dump(mode="json"),
         "int8": job.int8,
+        "shortlist": None if job.shortlist is None else digest(map(str, job.shortlist.pieces)),
         "field": sorted({table.columns.field for table in tables}),
         "output field": list(job.outputs),
         "size of parts": [SHARD_RECORDS, SHARD_BYTES],
@@ -231,6 +234,7 @@ def _finish(
         model=model,
         search=job.search.model_dump(mode="json"),
         int8=job.int8,
+        shortlist=None if job.shortlist is None else len(job.shortlist.pieces),
         files={t.pair.name: {"records": t.records, "field": t.columns.field or None} for t in tables},
         notes=tally.to_json(),
     )

@@ -16,6 +16,7 @@ from recurray.models.products.replacing import replace_products
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.errors import UserError
 from recurray.platform.saved_model import SavedConfig, SavedModel, load
+from recurray.platform.tasks.shortlist import Shortlist
 from recurray.platform.tasks.text import TextTask, tokenizer_of
 
 STREAM_TEXTS = 256
@@ -70,11 +71,16 @@ class TextModel:
     splits_long: ClassVar[bool]
     """Whether a text longer than those trained on is better taken in parts."""
 
-    def __init__(self, model: SavedModel, device: torch.device, *, int8: bool = False) -> None:
+    def __init__(
+        self, model: SavedModel, device: torch.device, *, int8: bool = False, shortlist: Shortlist | None = None
+    ) -> None:
         self.check(model.config)
         assert isinstance(model.task, TextTask)
         assert isinstance(model.network, Seq2Seq)
         self._task = model.task
+        if shortlist:
+            shortlist.cut(model.network)
+        self._shortlist = shortlist
         self._network = model.network.to(device)
         if device.type == "cpu" and (int8 or has_kernels()):
             replace_products(self._network, Int8Linear if int8 else PackedLinear)
@@ -86,12 +92,15 @@ class TextModel:
         """How the model is searched by default."""
 
     @classmethod
-    def from_pretrained(cls, place: str | Path, device: str = "cpu", *, int8: bool = False) -> Self:
+    def from_pretrained(
+        cls, place: str | Path, device: str = "cpu", *, int8: bool = False, shortlist: Shortlist | None = None
+    ) -> Self:
         """Loads a saved model from a folder or a URI; with `int8`, its weights are rounded to 8 bits, for a CPU.
 
-        Raises UserError where it is none, damaged, or of another task.
+        With a `shortlist` results are made of its pieces alone. Raises UserError where there is no such model, or it is
+        damaged, of another task, or cannot be cut.
         """
-        return cls(load(place), torch.device(device), int8=int8)
+        return cls(load(place), torch.device(device), int8=int8, shortlist=shortlist)
 
     @classmethod
     def check(cls, config: SavedConfig) -> None:
@@ -141,15 +150,13 @@ class TextModel:
             room=Room(),
             device=self._device,
             prefixes=prefixes and [prefixes[row] for row in order],
+            shortlist=self._shortlist,
         )
+        texts_found = iter(self._tokenizer.decode([one.pieces for hypotheses in found for one in hypotheses]))
         results: list[list[Result]] = [[] for _ in sources]
         for row, hypotheses in zip(order, found, strict=True):
-            results[row] = self._results(hypotheses)
+            results[row] = [self._result(next(texts_found), one) for one in hypotheses]
         return results
 
-    def _results(self, hypotheses: Sequence[Hypothesis]) -> list[Result]:
-        texts = self._tokenizer.decode([hypothesis.pieces for hypothesis in hypotheses])
-        return [
-            Result(text, one.score, self._tokenizer.spelled(one.pieces), one.log_probs, one.places)
-            for text, one in zip(texts, hypotheses, strict=True)
-        ]
+    def _result(self, text: str, found: Hypothesis) -> Result:
+        return Result(text, found.score, self._tokenizer.spelled(found.pieces), found.log_probs, found.places)

@@ -1,6 +1,7 @@
 """What tasks from text to text share: one SentencePiece vocabulary and an encoder with a decoder."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from recurray.platform.config.tree import RunConfig
 from recurray.platform.corpora.readers import Pair
 from recurray.platform.data.tokenizer import Tokenizer
 from recurray.platform.network import build_seq2seq, check_model
+from recurray.platform.tasks.shortlist import Shortlist
 from recurray.platform.tasks.task import Codec, Sequences, Task
 
 LENGTH_MORE = 10
@@ -79,18 +81,25 @@ class TextTask(Task):
         room: Room,
         device: torch.device,
         prefixes: Sequence[str] | None = None,
+        shortlist: Shortlist | None = None,
     ) -> list[list[Hypothesis]]:
         """The best targets of each source; `room` as in `search_targets`.
 
-        `prefixes` are texts that targets begin with. UserError where the vocabulary lacks a forbidden or forced
-        piece.
+        `prefixes` are texts that targets begin with. With a `shortlist` the network is cut to it. UserError where the
+        vocabulary or the shortlist lacks a forced piece, or the vocabulary a forbidden one.
         """
         assert isinstance(network, Seq2Seq)
         tokenizer = tokenizer_of(codec)
         begins = [pieces[:-1] for pieces in tokenizer.encode(prefixes)] if prefixes else [[]] * len(sources)
         forced = tokenizer.numbers_of(search.forced)
+        options = options_of(search, tokenizer)
+        if shortlist:
+            begins = [shortlist.numbers_of(pieces, tokenizer) for pieces in begins]
+            forced = shortlist.numbers_of(forced, tokenizer)
+            options = replace(options, forbidden=tuple(shortlist.known(options.forbidden)))
         limited = [limits(pieces, begin, forced, search) for pieces, begin in zip(sources, begins, strict=True)]
-        return search_targets(network, limited, options_of(search, tokenizer), room=room, device=device)
+        found = search_targets(network, limited, options, room=room, device=device)
+        return found if shortlist is None else [[shortlist.named(one) for one in best] for best in found]
 
 
 def limits(pieces: Sequence[int], prefix: Sequence[int], forced: Sequence[int], search: SearchConfig) -> Source:
