@@ -37,26 +37,30 @@ from recurray.platform.ray_session import ray_session
 VICTIMS: list[Victim] = ["an actor", "the driver", "an actor", "the driver", "an actor"]
 
 
-def actors(folder: Path, model: str, corpus: str, lines: str = "20000") -> None:
+def actors(folder: Path, model: str, corpus: str, lines: str = "30000", rounds: str = "3") -> None:
     """Lines a second from when each actor has done a part to the end, so without what starting costs."""
     source = _numbered(folder, corpus, int(lines))
-    speeds = {}
+    ratios = []
     with ray_session(2):
-        for workers in (1, 2):
-            moments: list[tuple[float, int]] = []
+        for turn in range(int(rounds)):
+            one, two = (_speed(folder, model, source, workers, f"{turn}-{workers}") for workers in (1, 2))
+            ratios.append(two / one)
+    print(f"median of the ratios {statistics.median(ratios):.2f}")
 
-            def note(now: JobProgress, moments: list[tuple[float, int]] = moments) -> None:
-                moments.append((time.monotonic(), now.done))
 
-            output = str(folder / f"out-{workers}.txt")
-            kind, place = _model(folder, model)
-            run_job(
-                BatchJob(MODELS[kind], str(place), str(source), output, GREEDY, "translation", workers=workers), note
-            )
-            (begin, before), (end, after) = moments[workers], moments[-1]
-            speeds[workers] = (after - before) / (end - begin)
-            print(f"{workers} × 1 thread: {speeds[workers]:,.0f} lines/s", flush=True)
-    print(f"ratio {speeds[2] / speeds[1]:.2f}")
+def _speed(folder: Path, model: str, source: Path, workers: int, name: str) -> float:
+    moments: list[tuple[float, int]] = []
+
+    def note(now: JobProgress) -> None:
+        moments.append((time.monotonic(), now.done))
+
+    output = str(folder / f"out-{name}.txt")
+    kind, place = _model(folder, model)
+    run_job(BatchJob(MODELS[kind], str(place), str(source), output, GREEDY, "translation", workers=workers), note)
+    (begin, before), (end, after) = moments[workers], moments[-1]
+    speed = (after - before) / (end - begin)
+    print(f"{workers} × 1 thread: {speed:,.0f} lines/s", flush=True)
+    return speed
 
 
 def kills(folder: Path, model: str, corpus: str, lines: str = "1000000") -> None:
