@@ -20,7 +20,13 @@ class Capitals(TextModel):
 
     @classmethod
     def from_pretrained(
-        cls, place: str | Path, device: str = "cpu", *, int8: bool = False, shortlist: Shortlist | None = None
+        cls,
+        place: str | Path,
+        device: str = "cpu",
+        *,
+        int8: bool = False,
+        bfloat16: bool = False,
+        shortlist: Shortlist | None = None,
     ) -> Self:
         return cls()
 

@@ -1,7 +1,7 @@
 """The batch job's speed, memory and steadfastness, each by a command of its own.
 
     python -m tests.benchmarks.batch_job actors MODEL CORPUS [LINES]   two actors of one thread against one
-    python -m tests.benchmarks.batch_job kills MODEL CORPUS [LINES]    killed five times, against one process
+    python -m tests.benchmarks.batch_job kills MODEL CORPUS [LINES [int8]]  killed five times, against one process
     python -m tests.benchmarks.batch_job fuzz MODEL [LINES]            fuzzed lines, and what the report says of them
     python -m tests.benchmarks.batch_job filter MODEL                  seconds to the first line of the filter
 
@@ -63,10 +63,10 @@ def _speed(folder: Path, model: str, source: Path, workers: int, name: str) -> f
     return speed
 
 
-def kills(folder: Path, model: str, corpus: str, lines: str = "1000000") -> None:
+def kills(folder: Path, model: str, corpus: str, lines: str = "1000000", weights: str = "float") -> None:
     """A job with two actors, killed five times; its output against one process's, and the memory it took."""
     source, output = _numbered(folder, corpus, int(lines)), folder / "out.txt"
-    kind, place = _model(folder, model)
+    kind, place = _model(folder, model, weights == "int8")
     began = time.monotonic()
     watch = job_with_kills(kind, place, source, output, int(lines), VICTIMS)
     seconds = time.monotonic() - began
@@ -119,10 +119,10 @@ def _numbered(folder: Path, corpus: str, lines: int) -> Path:
     return source
 
 
-def _model(folder: Path, model: str) -> tuple[str, Path]:
+def _model(folder: Path, model: str, int8: bool = False) -> tuple[str, Path]:
     """The name of a kind of model, and the model's folder."""
     if model != "capitals":
-        return "translator", Path(model).absolute()
+        return ("translator in 8 bits" if int8 else "translator"), Path(model).absolute()
     stand_in = folder / "capitals"
     stand_in.mkdir(exist_ok=True)
     (stand_in / "weights").touch()

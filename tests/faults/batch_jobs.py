@@ -22,7 +22,12 @@ from recurray.platform.inference.shards import SHARD_RECORDS
 from recurray.platform.inference.text_model import TextModel
 from recurray.platform.inference.translator import Translator
 
-MODELS: dict[str, type[TextModel]] = {"capitals": Capitals, "translator": Translator}
+MODELS: dict[str, type[TextModel]] = {
+    "capitals": Capitals,
+    "translator": Translator,
+    "translator in 8 bits": Translator,
+}
+IN_8_BITS = {"translator in 8 bits"}
 GREEDY = SearchConfig(beam_size=1)
 
 _LOOK_SECONDS = 0.2
@@ -112,7 +117,7 @@ def _peak_megabytes(pid: int) -> int:
 
 def in_sequence(kind: str, model: Path, source: Path) -> Iterator[str]:
     """The results of a text file's lines by one model in this process, without Ray."""
-    loaded = MODELS[kind].from_pretrained(model)
+    loaded = MODELS[kind].from_pretrained(model, int8=kind in IN_8_BITS)
     with source.open("rb") as file:
         while lines := [line.removesuffix(b"\n") for line in islice(file, SHARD_RECORDS)]:
             yield from (result for (result,) in predict_records(loaded, lines, 1, GREEDY, Notes()))
@@ -126,4 +131,5 @@ def assert_same_lines(output: Path, wanted: Iterator[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_batch_job(BatchJob(MODELS[sys.argv[1]], *sys.argv[2:], search=GREEDY, output_field="translation"))
+    kind, *places = sys.argv[1:]
+    run_batch_job(BatchJob(MODELS[kind], *places, search=GREEDY, output_field="translation", int8=kind in IN_8_BITS))

@@ -104,6 +104,8 @@ def test_csv_and_parquet_hold_the_n_best_in_a_column_of_text(
             ["--force", "none such"],
             "`none such` is no piece of the model's vocabulary that could be forbidden or forced",
         ),
+        (["--int8", "--bfloat16"], "--int8 is for CPUs and in place of --bfloat16"),
+        (["--gpu"], "and 0 GPUs but 2 and 2 were asked for"),
         (["--beam", "0"], "--beam 0: Input should be greater than 0"),
         (["--top-k", "5"], "--temperature, --top-k and --top-p are for drawn results; add --sample SEED"),
         (["--sample", "1", "--top-p", "7"], "--top-p 7.0: Input should be less than or equal to 1"),

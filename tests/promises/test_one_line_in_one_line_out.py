@@ -11,6 +11,7 @@ import pytest
 from recurray.jobs.translate import translate
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.inference.records import CONTROL, EMPTY, INVALID, NOTHING, SPLIT
+from recurray.platform.inference.shards import SHARD_RECORDS
 from recurray.platform.inference.translator import Translator
 
 DATA = Path(__file__).parents[1] / "data"
@@ -93,6 +94,24 @@ def test_lines_keep_their_order(job: Path, tiny_model: Path) -> None:
     assert [output[number - 1] for number in harmless] == Translator.from_pretrained(tiny_model).translate(
         texts, GREEDY
     )
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_one_two_and_four_actors_give_what_batches_of_1_16_and_256_lines_give(
+    tiny_model: Path, ray_cluster: None, tmp_path: Path, beam_size: int
+) -> None:
+    lines = list(numbered_lines(DATA / "test.en", 4 * SHARD_RECORDS))
+    search = SearchConfig(beam_size=beam_size, max_length=8)
+    (tmp_path / "in.txt").write_text("".join(line + "\n" for line in lines))
+    for workers in (1, 2, 4):
+        translate(tiny_model, tmp_path / "in.txt", tmp_path / f"{workers}.txt", search, workers=workers)
+    one, two, four = ((tmp_path / f"{workers}.txt").read_text() for workers in (1, 2, 4))
+    assert one == two == four
+    translator, some = Translator.from_pretrained(tiny_model), [line for line in lines if len(line) < 100][:300]
+    results = dict(zip(lines, one.split("\n")[:-1], strict=True))
+    for size in (1, 16, 256):
+        batches = (translator.translate(some[begin : begin + size], search) for begin in range(0, len(some), size))
+        assert [text for batch in batches for text in batch] == [results[line] for line in some]
 
 
 def test_the_filter_gives_what_the_job_gives(job: Path, tiny_model: Path) -> None:

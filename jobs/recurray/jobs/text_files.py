@@ -67,6 +67,8 @@ def _add_worker_arguments(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--workers", type=int, default=2, help="actors that share the records (default: 2)")
     group.add_argument("--threads", type=int, default=1, help="CPU threads an actor (default: 1)")
     group.add_argument("--int8", action="store_true", help="weights of 8 bits, on CPUs: faster; see docs/search.md")
+    group.add_argument("--gpu", action="store_true", help="a GPU for each actor, or for stdin to stdout")
+    group.add_argument("--bfloat16", action="store_true", help="products in bfloat16, on GPUs: faster")
     group.add_argument(
         "--shortlist", metavar="TEXT", help="a text file of whose pieces alone results are made: faster; see the same"
     )
@@ -84,6 +86,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise UserError("--n-best and --alignments show in the details alone; add --details.")
     if arguments.input is not None and arguments.interactive:
         raise UserError("--interactive is for stdin to stdout; leave it or --input out.")
+    if arguments.int8 and (arguments.gpu or arguments.bfloat16):
+        raise UserError("--int8 is for CPUs and in place of --bfloat16; leave it or --gpu and --bfloat16 out.")
     for option in ("workers", "threads"):
         if (value := getattr(arguments, option)) < 1:
             raise UserError(f"--{option} {value}: expected 1 or more.")
@@ -110,7 +114,9 @@ def run_over_files(kind: "type[TextModel]", arguments: argparse.Namespace) -> in
             on_error=arguments.on_error,
             workers=arguments.workers,
             threads=arguments.threads,
+            gpu=arguments.gpu,
             int8=arguments.int8,
+            bfloat16=arguments.bfloat16,
             shortlist=shortlist,
             details_field=f"{arguments.output_field}_details" if arguments.details else None,
         )
@@ -126,7 +132,8 @@ def run_batch_job(job: "BatchJob") -> "JobReport":
 
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else Ray prints an error about how Ray Data makes actors
     task = job.kind.task
-    with job_progress(f"{task} of {job.source}") as on_progress, ray_session(job.workers * job.threads):
+    session = ray_session(job.workers * job.threads, job.workers if job.gpu else 0)
+    with job_progress(f"{task} of {job.source}") as on_progress, session:
         report, tally = run_job(job, on_progress)
     before = report.records_done_before
     speed = (report.records - before) / max(report.seconds, 1e-9)
@@ -173,12 +180,22 @@ def _shortlist(arguments: argparse.Namespace, search: "SearchConfig") -> "Shortl
 def _filter(
     kind: "type[TextModel]", arguments: argparse.Namespace, search: "SearchConfig", shortlist: "Shortlist | None"
 ) -> int:
+    import torch
+
     from recurray.platform.freed_memory import keep_freed_memory
     from recurray.platform.inference.predicting import predict_records
     from recurray.platform.inference.records import Notes, Tally
 
     keep_freed_memory()
-    model = kind.from_pretrained(arguments.model, int8=arguments.int8, shortlist=shortlist)
+    if arguments.gpu and not torch.cuda.is_available():
+        raise UserError("--gpu: PyTorch finds no GPU on this machine; leave it out, or install a build for its GPU.")
+    model = kind.from_pretrained(
+        arguments.model,
+        "cuda" if arguments.gpu else "cpu",
+        int8=arguments.int8,
+        bfloat16=arguments.bfloat16,
+        shortlist=shortlist,
+    )
     tally, record = Tally(), 1
     while lines := list(islice(sys.stdin.buffer, 1 if arguments.interactive else _FILTER_LINES)):
         notes = Notes()

@@ -20,6 +20,7 @@ def ray_session(cpus: int, gpus: int = 0) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():
+        _check_resources(cpus, gpus)
         yield
         return
     if "RAY_ADDRESS" in os.environ:
@@ -28,15 +29,19 @@ def ray_session(cpus: int, gpus: int = 0) -> Iterator[None]:
         own_cpus = max(cpus, os.cpu_count() or 1)
         ray.init("local", num_cpus=own_cpus, logging_level=logging.ERROR, log_to_driver=False)
     try:
-        has = cluster_resources()
-        if has.get("CPU", 0) < cpus or has.get("GPU", 0) < gpus:
-            raise UserError(
-                f"the cluster has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs but {cpus} and {gpus} were "
-                "asked for; lower resources.workers or resources.threads, or set resources.gpu=false."
-            )
+        _check_resources(cpus, gpus)
         yield
     finally:
         ray.shutdown()
+
+
+def _check_resources(cpus: int, gpus: int) -> None:
+    has = cluster_resources()
+    if has.get("CPU", 0) < cpus or has.get("GPU", 0) < gpus:
+        raise UserError(
+            f"the cluster has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs but {cpus} and {gpus} were "
+            "asked for; lower the workers or their threads, or ask for no GPU (resources.gpu=false, or no --gpu)."
+        )
 
 
 cluster_resources: Callable[[], dict[str, float]] = ray.cluster_resources

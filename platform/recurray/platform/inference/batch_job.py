@@ -58,10 +58,14 @@ class BatchJob:
     """Actors."""
     threads: int = 1
     """CPUs of each."""
+    gpu: bool = False
+    """Whether each has a GPU."""
     details_field: str | None = None
     """Where the details of the results go, if they are wanted."""
     int8: bool = False
-    """Whether weights are rounded to 8 bits, where there is no GPU."""
+    """Whether weights are rounded to 8 bits; on CPUs."""
+    bfloat16: bool = False
+    """Whether products are computed in bfloat16; on GPUs."""
     shortlist: Shortlist | None = None
     """The pieces that results are made of, if not all."""
 
@@ -89,6 +93,8 @@ class JobReport:
     """The search's settings."""
     int8: bool
     """Whether weights were rounded to 8 bits."""
+    bfloat16: bool
+    """Whether products were computed in bfloat16."""
     shortlist: int | None
     """How many pieces results were made of, if not all."""
     files: dict[str, dict[str, Any]]
@@ -137,9 +143,12 @@ class _Runner:
     def __init__(self, job: BatchJob) -> None:
         torch.set_num_threads(job.threads)
         keep_freed_memory()
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = job.kind.from_pretrained(
-            job.model, device, int8=job.int8 and device == "cpu", shortlist=job.shortlist
+            job.model,
+            "cuda" if job.gpu else "cpu",
+            int8=job.int8,
+            bfloat16=job.bfloat16,
+            shortlist=job.shortlist,
         )
         self._search, self._details = job.search, job.details_field is not None
 
@@ -202,6 +211,7 @@ def _manifest(job: BatchJob, tables: Sequence[Table]) -> dict[str, Any]:
         "model": model_identity(job.model),
         "search": job.search.model_dump(mode="json"),
         "int8": job.int8,
+        "bfloat16": job.bfloat16,
         "shortlist": None if job.shortlist is None else digest(map(str, job.shortlist.pieces)),
         "field": sorted({table.columns.field for table in tables}),
         "output field": list(job.outputs),
@@ -234,6 +244,7 @@ def _finish(
         model=model,
         search=job.search.model_dump(mode="json"),
         int8=job.int8,
+        bfloat16=job.bfloat16,
         shortlist=None if job.shortlist is None else len(job.shortlist.pieces),
         files={t.pair.name: {"records": t.records, "field": t.columns.field or None} for t in tables},
         notes=tally.to_json(),

@@ -72,7 +72,13 @@ class TextModel:
     """Whether a text longer than those trained on is better taken in parts."""
 
     def __init__(
-        self, model: SavedModel, device: torch.device, *, int8: bool = False, shortlist: Shortlist | None = None
+        self,
+        model: SavedModel,
+        device: torch.device,
+        *,
+        int8: bool = False,
+        bfloat16: bool = False,
+        shortlist: Shortlist | None = None,
     ) -> None:
         self.check(model.config)
         assert isinstance(model.task, TextTask)
@@ -82,7 +88,8 @@ class TextModel:
             shortlist.cut(model.network)
         self._shortlist = shortlist
         self._network = model.network.to(device)
-        if device.type == "cpu" and (int8 or has_kernels()):
+        self._bfloat16 = bfloat16
+        if device.type == "cpu" and (int8 or (has_kernels() and not bfloat16)):
             replace_products(self._network, Int8Linear if int8 else PackedLinear)
         self._codec = model.codec
         self._tokenizer = tokenizer_of(model.codec)
@@ -93,14 +100,21 @@ class TextModel:
 
     @classmethod
     def from_pretrained(
-        cls, place: str | Path, device: str = "cpu", *, int8: bool = False, shortlist: Shortlist | None = None
+        cls,
+        place: str | Path,
+        device: str = "cpu",
+        *,
+        int8: bool = False,
+        bfloat16: bool = False,
+        shortlist: Shortlist | None = None,
     ) -> Self:
         """Loads a saved model from a folder or a URI; with `int8`, its weights are rounded to 8 bits, for a CPU.
 
-        With a `shortlist` results are made of its pieces alone. Raises UserError where there is no such model, or it is
+        With `bfloat16` products are computed in it, which is for GPUs that do so; not with `int8`. With a `shortlist`
+        results are made of its pieces alone. Raises UserError where there is no such model, or it is
         damaged, of another task, or cannot be cut.
         """
-        return cls(load(place), torch.device(device), int8=int8, shortlist=shortlist)
+        return cls(load(place), torch.device(device), int8=int8, bfloat16=bfloat16, shortlist=shortlist)
 
     @classmethod
     def check(cls, config: SavedConfig) -> None:
@@ -142,16 +156,17 @@ class TextModel:
         search = search or self.search
         sources = self._tokenizer.encode(texts)
         order = sorted(range(len(sources)), key=lambda row: len(sources[row]))
-        found = self._task.find(
-            self._network,
-            self._codec,
-            [sources[row] for row in order],
-            search,
-            room=Room(),
-            device=self._device,
-            prefixes=prefixes and [prefixes[row] for row in order],
-            shortlist=self._shortlist,
-        )
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16):
+            found = self._task.find(
+                self._network,
+                self._codec,
+                [sources[row] for row in order],
+                search,
+                room=Room(),
+                device=self._device,
+                prefixes=prefixes and [prefixes[row] for row in order],
+                shortlist=self._shortlist,
+            )
         texts_found = iter(self._tokenizer.decode([one.pieces for hypotheses in found for one in hypotheses]))
         results: list[list[Result]] = [[] for _ in sources]
         for row, hypotheses in zip(order, found, strict=True):
