@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.faults.batch_jobs import numbered_lines
 
 from recurray.jobs.translate import translate
 from recurray.platform.config.search import SearchConfig
