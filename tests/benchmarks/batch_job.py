@@ -10,11 +10,13 @@ CORPUS is a text file, whose lines are repeated with their numbers in them.
 """
 
 import json
+import multiprocessing
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tests.faults.batch_jobs import (
@@ -22,9 +24,9 @@ from tests.faults.batch_jobs import (
     MODELS,
     Victim,
     assert_same_lines,
-    in_sequence,
     job_with_kills,
     numbered_lines,
+    write_in_sequence,
 )
 from tests.fuzz import fuzzed_lines
 
@@ -64,12 +66,15 @@ def _speed(folder: Path, model: str, source: Path, workers: int, name: str) -> f
 
 
 def kills(folder: Path, model: str, corpus: str, lines: str = "1000000", weights: str = "float") -> None:
-    """A job with two actors, killed five times; its output against one process's, and the memory it took."""
+    """A job with two actors, killed five times; its output against one process's beside it, and the memory it took."""
     source, output = _numbered(folder, corpus, int(lines)), folder / "out.txt"
     kind, place = _model(folder, model, weights == "int8")
-    began = time.monotonic()
-    watch = job_with_kills(kind, place, source, output, int(lines), VICTIMS)
-    seconds = time.monotonic() - began
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        sequential = pool.submit(write_in_sequence, kind, place, source, folder / "sequential.txt")
+        began = time.monotonic()
+        watch = job_with_kills(kind, place, source, output, int(lines), VICTIMS)
+        seconds = time.monotonic() - began
+        sequential.result()
     report = json.loads((folder / "out.txt.report.json").read_text())
     print(
         f"{report['records']:,} records in {seconds:.0f} s, killed {len(VICTIMS)} times ({', '.join(VICTIMS)}); "
@@ -77,7 +82,8 @@ def kills(folder: Path, model: str, corpus: str, lines: str = "1000000", weights
         f"peak memory: {', '.join(f'{kind} {peak:,} MB' for kind, peak in watch.peaks.items())}",
         flush=True,
     )
-    assert_same_lines(output, in_sequence(kind, place, source))
+    with (folder / "sequential.txt").open(encoding="utf-8", newline="\n") as wanted:
+        assert_same_lines(output, (line.removesuffix("\n") for line in wanted))
     print("equal line by line to one process without Ray")
 
 

@@ -10,6 +10,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Literal
 
+import torch
 from tests.capitals import Capitals
 from tests.faults.kills import of_process, processes_named, wait_until
 
@@ -121,6 +122,16 @@ def in_sequence(kind: str, model: Path, source: Path) -> Iterator[str]:
     with source.open("rb") as file:
         while lines := [line.removesuffix(b"\n") for line in islice(file, SHARD_RECORDS)]:
             yield from (result for (result,) in predict_records(loaded, lines, 1, GREEDY, Notes()))
+
+
+def write_in_sequence(kind: str, model: Path, source: Path, output: Path) -> None:
+    """The same in a file, by a process of its own with as many threads as an actor.
+
+    In 8 bits another number of threads may decide a near tie in another way, as another batch may.
+    """
+    torch.set_num_threads(1)
+    with output.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(line + "\n" for line in in_sequence(kind, model, source))
 
 
 def assert_same_lines(output: Path, wanted: Iterator[str]) -> None:
