@@ -62,7 +62,7 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
     server = Server(process, port, log)
     try:
-        wait_a_minute(lambda: "\nserving http" in log.read_text() or process.poll() is not None)
+        wait_until(lambda: "\nserving http" in log.read_text() or process.poll() is not None, 0.05, at_most=300)
         assert process.poll() is None, log.read_text()
         yield server
     finally:
