@@ -16,6 +16,7 @@ from tests.faults.kills import of_process, processes_named, wait_until
 
 from recurray.jobs.text_files import run_batch_job
 from recurray.platform.config.search import SearchConfig
+from recurray.platform.freed_memory import keep_freed_memory
 from recurray.platform.inference.batch_job import BatchJob
 from recurray.platform.inference.predicting import predict_records
 from recurray.platform.inference.records import Notes
@@ -130,6 +131,7 @@ def write_in_sequence(kind: str, model: Path, source: Path, output: Path) -> Non
     In 8 bits another number of threads may decide a near tie in another way, as another batch may.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()
     with output.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(line + "\n" for line in in_sequence(kind, model, source))
 
