@@ -6,7 +6,6 @@ from typing import Self
 
 from recurray.platform.config.search import SearchConfig
 from recurray.platform.inference.text_model import TextModel
-from recurray.platform.tasks.shortlist import Shortlist
 
 
 class Capitals(TextModel):
@@ -19,15 +18,7 @@ class Capitals(TextModel):
         pass
 
     @classmethod
-    def from_pretrained(
-        cls,
-        place: str | Path,
-        device: str = "cpu",
-        *,
-        int8: bool = False,
-        bfloat16: bool = False,
-        shortlist: Shortlist | None = None,
-    ) -> Self:
+    def from_pretrained(cls, place: str | Path, device: str = "cpu", **options: object) -> Self:
         return cls()
 
     @property

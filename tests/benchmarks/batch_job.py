@@ -1,6 +1,6 @@
 """The batch job's speed, memory and steadfastness, each by a command of its own.
 
-    python -m tests.benchmarks.batch_job actors MODEL CORPUS [LINES]   two actors of one thread against one
+    python -m tests.benchmarks.batch_job actors MODEL CORPUS [LINES [ROUNDS]]  two actors of one thread against one
     python -m tests.benchmarks.batch_job kills MODEL CORPUS [LINES [int8]]  killed five times, against one process
     python -m tests.benchmarks.batch_job fuzz MODEL [LINES]            fuzzed lines, and what the report says of them
     python -m tests.benchmarks.batch_job filter MODEL                  seconds to the first line of the filter
